@@ -1,0 +1,58 @@
+"""How well the latency table predicts: measured latency of random genotypes against the sum of the table.
+
+python benchmarks/latency_table.py [--genotypes 20] [--channels 64] [--size 256x256] [--device cpu]
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import tempfile
+from pathlib import Path
+
+import torch
+
+from jsnas.candidates import TASK_ATTENTIONS
+from jsnas.cost_table import plain_genotype
+from jsnas.genotype import Genotype
+from jsnas.latency import latency_table, machine_name, times_of
+from jsnas.network import JSNet, NetworkSettings
+from jsnas.operations import OPERATIONS
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--genotypes", type=int, default=20)
+    parser.add_argument("--modules", type=int, default=4)
+    parser.add_argument("--channels", type=int, default=64)
+    parser.add_argument("--size", default="256x256", help="output height x width")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    height, width = (int(side) for side in options.size.split("x"))
+    device, size = torch.device(options.device), (height, width)
+    settings = NetworkSettings(3, 2, options.modules, options.channels)
+    with tempfile.TemporaryDirectory() as cache:
+        table = latency_table(settings, plain_genotype("sr", 4, 4), device, output_size=size, cache=Path(cache))
+    draw = random.Random(options.seed)
+    operations = [name for name in OPERATIONS if name != "none"]
+    genotypes = [
+        Genotype.from_names(
+            "sr", [draw.choice(operations) for _ in range(6)], [draw.choice(TASK_ATTENTIONS["sr"]) for _ in range(6)]
+        )
+        for _ in range(options.genotypes)
+    ]
+    x = 255 * torch.rand(1, 3, height // 2, width // 2, device=device)
+    measured = times_of([(JSNet(genotype, settings).to(device).eval(), x) for genotype in genotypes])
+    print(f"{machine_name(device)}; rest {table.rest * 1e3:.1f} ms")
+    errors = []
+    for genotype, seconds in zip(genotypes, measured, strict=True):
+        predicted = table.predicted(genotype)
+        errors.append(predicted / seconds - 1)
+        print(f"predicted {predicted * 1e3:7.2f} ms, measured {seconds * 1e3:7.2f} ms, {errors[-1]:+.1%}")
+    print(f"mean error {statistics.mean(map(abs, errors)):.1%}, bias {statistics.mean(errors):+.1%}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""How fast a derived network trains, from packed images to the optimizer's step.
+
+    python -m benchmarks.train_step --json train_step.json
+
+The paper's settings (5 modules, 64 channels, batch 16 of 64 x 64 patches) unless said otherwise. The loop is that of
+`jsnas train` with its loader; ours, the same with one batch kept on the device (no data path), take turns. The share of
+time that the loop waits for the loader is measured around `next`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.h5_reading import photo
+from benchmarks.machine import ceiling, in_turns, machine, ratio
+from jsnas.cost import cost_of
+from jsnas.data.h5 import H5Images
+from jsnas.data.images import write_png
+from jsnas.data.pack import pack
+from jsnas.data.patches import PatchBatches, patch_loader
+from jsnas.export import network_of
+from jsnas.task import Task
+from trainers.patch_loss import patch_loss
+
+X2 = Task("sr", scale=2)
+
+
+def measure(
+    batch_size: int, patch: int, iterations: int, rounds: int, workers: int, device: torch.device, bf16: bool
+) -> dict[str, Any]:
+    torch.manual_seed(0)
+    network = network_of("jsnet-sr", scale=2).to(device)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's types
+    optimizer = torch.optim.Adam(network.parameters(), lr=2e-4)
+
+    def step(batch: tuple[Tensor, Tensor]) -> Tensor:
+        lq, hq = (t.to(device, memory_format=torch.channels_last, non_blocking=True) for t in batch)
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            loss = patch_loss(network, (lq, hq))
+        optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        optimizer.step()
+        return loss.detach()
+
+    with tempfile.TemporaryDirectory() as temporary:
+        folder, h5_path = Path(temporary) / "images", Path(temporary) / "images.h5"
+        folder.mkdir()
+        for index in range(6):
+            write_png(folder / f"{index:04d}.png", photo(index))
+        pack(folder, h5_path, X2)
+        images = H5Images(h5_path)
+        stream = PatchBatches(images, X2, range(len(images)), patch, batch_size, seed=0)
+        loader = iter(patch_loader(stream, 0, (rounds + 2) * iterations + 8, workers))
+        kept = next(loader)
+        waits: list[float] = []
+
+        def with_data() -> None:
+            waited = 0.0
+            for _ in range(iterations):
+                start = time.perf_counter()
+                batch = next(loader)
+                waited += time.perf_counter() - start
+                step(batch)
+            waits.append(waited)
+
+        def without_data() -> None:
+            for _ in range(iterations):
+                step(kept)
+
+        large, operations = ceiling(device)
+        calls: dict[str, Callable[[], object]] = {"whole": with_data, "step": without_data, "ceiling": large}
+        times = in_turns(calls, rounds, device)
+    side = patch * 2
+    work = 3 * 2.0 * cost_of(network, (side, side)).multiply_adds * batch_size * iterations
+    if device.type == "cuda":
+        memory = torch.cuda.max_memory_allocated(device) / 2**20
+    else:
+        import resource
+
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    per_second = [iterations / t for t in times["whole"]]
+    rate = statistics.median(per_second)
+    return {
+        "benchmark": "train_step",
+        **machine(device),
+        "settings": {
+            "network": "jsnet-sr x2",
+            "batch_size": batch_size,
+            "patch": patch,
+            "workers": workers,
+            "precision": "bf16-mixed" if bf16 else "32-true",
+            "rounds": rounds,
+            "iterations": iterations,
+        },
+        "iterations_per_second": rate,
+        "data_wait_share": statistics.median(w / t for w, t in zip(waits[1:], times["whole"], strict=True)),
+        "iterations_per_second_range": [min(per_second), max(per_second)],
+        "iterations_per_second_without_data": iterations / statistics.median(times["step"]),
+        "share_of_ceiling": ratio(times, "ceiling", "whole") * work / operations,
+        "peak_memory_mib": memory,
+        "hours_for_1000000_iterations": 1e6 / rate / 3600,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="where to write the figures")
+    parser.add_argument("--batch-size", type=int, default=16, help="patches a batch")
+    parser.add_argument("--patch", type=int, default=64, help="side of the low-quality patches")
+    parser.add_argument("--iterations", type=int, default=2, help="iterations a round")
+    parser.add_argument("--rounds", type=int, default=5, help="how often every way takes its turn")
+    parser.add_argument("--workers", type=int, default=0, help="worker processes of the loader")
+    parser.add_argument("--threads", type=int, help="threads of torch")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--bf16", action="store_true", help="mixed precision, bfloat16")
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    device = torch.device(arguments.device)
+    result = measure(
+        arguments.batch_size,
+        arguments.patch,
+        arguments.iterations,
+        arguments.rounds,
+        arguments.workers,
+        device,
+        arguments.bf16,
+    )
+    for name in (
+        "iterations_per_second",
+        "iterations_per_second_without_data",
+        "data_wait_share",
+        "share_of_ceiling",
+        "peak_memory_mib",
+        "hours_for_1000000_iterations",
+    ):
+        print(f"  {name:<36}{result[name]:>12.4g}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The data path: image folders in, degraded pairs made, one H5 packed, random patches out."""

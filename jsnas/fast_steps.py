@@ -1,0 +1,343 @@
+"""The steps of a fast network: sums of convolutions, gated sums, statistics, resizing (see ``jsnas.fast_rows``).
+
+Chunks are B x C x rows x W in channels-last. What was chosen by measurement on a CPU: inputs of 1x1 convolutions are
+concatenated, outputs of 3x3 convolutions summed; both are in the cache, where copies and sums cost next to nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from typing_extensions import override
+
+from jsnas.fast_rows import Run, Source, Step
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """One convolution in a sum: a map and a kernel, O x I/groups x k x k; the padding keeps the size."""
+
+    stream: int
+    weight: Tensor
+    dilation: int = 1
+    groups: int = 1
+
+    @property
+    def radius(self) -> int:
+        """Rows needed above and below."""
+        return self.dilation * (self.weight.shape[2] // 2)
+
+
+def last(weight: Tensor) -> Tensor:
+    """A kernel in channels-last, detached."""
+    return weight.detach().contiguous(memory_format=torch.channels_last)
+
+
+class ConvolutionSum(Step):
+    """Sum of convolutions of several maps, a bias and plain maps; then an activation.
+
+    Args:
+        terms: The convolutions.
+        bias: Of the sum.
+        plain: Maps that are added as they are.
+        relu: Whether a ReLU follows.
+        output: Number of the map written.
+    """
+
+    def __init__(
+        self, terms: Sequence[Convolution], bias: Tensor | None, plain: Sequence[int], relu: bool, output: int
+    ) -> None:
+        pointwise = [t for t in terms if t.weight.shape[2] == 1 and t.groups == 1]
+        wide = [t for t in terms if not any(t is p for p in pointwise)]
+        sources = [Source(t.stream) for t in pointwise] + [Source(t.stream, t.radius) for t in wide]
+        super().__init__(sources + [Source(stream) for stream in plain], [output])
+        self.pointwise = len(pointwise)
+        self.relu = relu
+        self.shapes = [(t.radius, t.dilation, t.groups) for t in wide]
+        mixed = [torch.cat([t.weight.detach() for t in pointwise], 1)] if pointwise else []
+        self.kernels = [f"kernel{k}" for k in range(len(mixed) + len(wide))]
+        for name, weight in zip(self.kernels, mixed + [t.weight for t in wide], strict=True):
+            self.register_buffer(name, last(weight))
+        self.register_buffer("bias", None if bias is None else bias.detach().clone())
+
+    @override
+    def compute(self, windows: list[Tensor], start: int, stop: int, run: Run) -> list[Tensor]:
+        total: Tensor | None = None
+        bias, kernels = self._buffers["bias"], [self._buffers[name] for name in self.kernels]
+        n = self.pointwise
+        if n:
+            x = windows[0] if n == 1 else torch.cat(windows[:n], 1)
+            total, bias = F.conv2d(x, kernels.pop(0), bias), None  # type: ignore[arg-type]
+        for x, weight, (radius, dilation, groups) in zip(windows[n:], kernels, self.shapes, strict=False):
+            y = F.conv2d(x, weight, bias, 1, (0, radius), dilation, groups)  # type: ignore[arg-type]
+            total, bias = y if total is None else total.add_(y), None
+        for position in range(n + len(self.shapes), len(windows)):
+            if total is None:  # nothing but plain maps
+                total = windows[position].clone()
+            else:
+                total.add_(windows[position])
+        assert total is not None
+        return [total.relu_() if self.relu else total]
+
+
+class Split(Step):
+    """One 1x1 convolution for several readers of a map, its outputs cut apart, each through layers of its own."""
+
+    def __init__(
+        self, stream: int, parts: Sequence[tuple[Tensor, Tensor, nn.Module | None]], outputs: Sequence[int]
+    ) -> None:
+        super().__init__([Source(stream)], outputs)
+        self.register_buffer("weight", last(torch.cat([weight.detach() for weight, _, _ in parts])))
+        self.register_buffer("bias", torch.cat([bias.detach() for _, bias, _ in parts]))
+        self.sizes = [weight.shape[0] for weight, _, _ in parts]
+        self.layers = nn.ModuleList(layers if layers is not None else nn.Identity() for _, _, layers in parts)
+
+    @override
+    def compute(self, windows: list[Tensor], start: int, stop: int, run: Run) -> list[Tensor]:
+        y = F.conv2d(windows[0], self._buffers["weight"], self._buffers["bias"])  # type: ignore[arg-type]
+        if len(self.sizes) == 1:
+            return [self.layers[0](y)]
+        parts = torch.split(y, self.sizes, 1)
+        return [
+            layers(part.contiguous(memory_format=torch.channels_last))
+            for layers, part in zip(self.layers, parts, strict=True)
+        ]
+
+
+class ChannelExtremes(Step):
+    """Maximum and mean over the channels: the two maps that spatial attention looks at."""
+
+    @override
+    def compute(self, windows: list[Tensor], start: int, stop: int, run: Run) -> list[Tensor]:
+        x = windows[0]
+        y = torch.cat([x.amax(1, keepdim=True), x.mean(1, keepdim=True)], 1)
+        return [y.contiguous(memory_format=torch.channels_last)]
+
+
+class Gate(nn.Module):
+    """A factor of a gated sum. ``sources`` says what it reads; ``value`` makes the factor of it, free to be changed."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        super().__init__()
+        self.sources = tuple(sources)
+
+    def value(self, windows: list[Tensor], start: int, stop: int, run: Run) -> Tensor:
+        """The factor for rows start to stop, from the windows of the sources; it broadcasts to the map."""
+        raise NotImplementedError
+
+
+class MapGate(Gate):
+    """A factor that is a map already: of one channel, or one value a channel for the whole image."""
+
+    @override
+    def value(self, windows: list[Tensor], start: int, stop: int, run: Run) -> Tensor:
+        return windows[0]
+
+
+class ConvolutionGate(Gate):
+    """Sigmoid of one convolution of a map."""
+
+    def __init__(self, stream: int, weight: Tensor, bias: Tensor | None, groups: int = 1) -> None:
+        super().__init__([Source(stream, weight.shape[2] // 2)])
+        self.register_buffer("weight", last(weight))
+        self.register_buffer("bias", None if bias is None else bias.detach().clone())
+        self.groups = groups
+
+    @override
+    def value(self, windows: list[Tensor], start: int, stop: int, run: Run) -> Tensor:
+        weight = self._buffers["weight"]
+        assert weight is not None
+        padding = (0, weight.shape[2] // 2)
+        return F.conv2d(windows[0], weight, self._buffers["bias"], 1, padding, 1, self.groups).sigmoid_()
+
+
+class EnlargedGate(Gate):
+    """The gate of ESA: a small map enlarged, a narrow map added, a 1x1 convolution, a sigmoid."""
+
+    def __init__(self, small: int, narrow: int, expand: nn.Conv2d) -> None:
+        super().__init__([Source(narrow), Source(small, -1)])  # -1: rows by ``rows_of``
+        self.register_buffer("weight", last(expand.weight))
+        assert expand.bias is not None
+        self.register_buffer("bias", expand.bias.detach().clone())
+
+    @staticmethod
+    def rows_of(height: int, small: int, start: int, stop: int) -> tuple[int, int]:
+        """The rows of the small map that rows start to stop of the large one lie between."""
+
+        def above(row: int) -> int:
+            return int(max((row + 0.5) * (small / height) - 0.5, 0.0))
+
+        return max(above(start) - 1, 0), min(above(stop - 1) + 3, small)  # one to spare on each side for rounding
+
+    @override
+    def value(self, windows: list[Tensor], start: int, stop: int, run: Run) -> Tensor:
+        narrow, small = windows
+        height, small_height = run.height_of(self.sources[0].stream), run.height_of(self.sources[1].stream)
+        first, _ = self.rows_of(height, small_height, start, stop)
+        # Bilinear resizing in two goes: rows here, columns by torch.
+        exact = torch.promote_types(small.dtype, torch.float32)
+        place = (torch.arange(start, stop, dtype=exact, device=small.device) + 0.5) * (small_height / height) - 0.5
+        place = place.clamp_(min=0)
+        upper = place.long().clamp_(max=small_height - 1)
+        lower = (upper + 1).clamp_(max=small_height - 1)
+        weight = (place - upper)[:, None].to(small.dtype)
+        rows = torch.lerp(small[:, :, upper - first], small[:, :, lower - first], weight)
+        wide = F.interpolate(rows, (stop - start, narrow.shape[3]), mode="bilinear", align_corners=False)
+        x = wide.add_(narrow).contiguous(memory_format=torch.channels_last)
+        return F.conv2d(x, self._buffers["weight"], self._buffers["bias"]).sigmoid_()  # type: ignore[arg-type]
+
+
+class GatedSum(Step):
+    """Sum of maps times their gates, and of plain maps: a node of the attention graph (Eq. 10)."""
+
+    def __init__(self, gated: Sequence[tuple[int, Gate]], plain: Sequence[int], output: int) -> None:
+        sources = [Source(stream) for stream, _ in gated] + [Source(stream) for stream in plain]
+        super().__init__(sources + [source for _, gate in gated for source in gate.sources], [output])
+        self.gates = nn.ModuleList(gate for _, gate in gated)
+        self.plain = len(plain)
+
+    @override
+    def available(self, run: Run) -> int:
+        ready = total = self.units(run)
+        for source in self.sources:
+            rows = run.stream(source.stream)
+            if rows.end == rows.height:
+                continue
+            if source.radius == -1:
+                reach = max(int((rows.end - 1.5) * (total / rows.height) - 0.5), 0)  # the inverse of rows_of
+                while reach > 0 and EnlargedGate.rows_of(total, rows.height, reach - 1, reach)[1] > rows.end:
+                    reach -= 1
+                ready = min(ready, reach)
+            else:
+                ready = min(ready, 0 if source.radius is None else rows.end - source.radius)
+        return ready if ready == total else max(ready, 0)
+
+    @override
+    def window(self, run: Run, source: Source, start: int, stop: int) -> tuple[int, int]:
+        if source.radius == -1:
+            return EnlargedGate.rows_of(self.units(run), run.height_of(source.stream), start, stop)
+        return super().window(run, source, start, stop)
+
+    @override
+    def compute(self, windows: list[Tensor], start: int, stop: int, run: Run) -> list[Tensor]:
+        total: Tensor | None = None
+        position = len(self.gates) + self.plain
+        for x, gate in zip(windows, self.gates, strict=False):
+            assert isinstance(gate, Gate)
+            count = len(gate.sources)
+            factor = gate.value(windows[position : position + count], start, stop, run)
+            total = x * factor if total is None else total.addcmul_(x, factor)
+            position += count
+        for x in windows[len(self.gates) : len(self.gates) + self.plain]:
+            total = x.clone() if total is None else total.add_(x)
+        assert total is not None
+        return [total]
+
+
+class PooledView(Step):
+    """The start of ESA's small map: an unpadded 3x3 convolution of stride 2, then maximum pooling 7 of stride 3."""
+
+    def __init__(self, stream: int, stride: nn.Conv2d, output: int) -> None:
+        super().__init__([Source(stream, 0)], [output])
+        self.register_buffer("weight", last(stride.weight))
+        assert stride.bias is not None
+        self.register_buffer("bias", stride.bias.detach().clone())
+
+    @override
+    def units(self, run: Run) -> int:
+        return self._pooled(run.height_of(self.sources[0].stream))
+
+    @staticmethod
+    def _pooled(rows: int) -> int:
+        return max(((rows - 3) // 2 + 1 - 7) // 3 + 1, 0)  # row r looks at rows 6r to 6r + 15
+
+    @override
+    def available(self, run: Run) -> int:
+        return self._pooled(run.stream(self.sources[0].stream).end)
+
+    @override
+    def window(self, run: Run, source: Source, start: int, stop: int) -> tuple[int, int]:
+        return 6 * start, 6 * (stop - 1) + 15
+
+    @override
+    def compute(self, windows: list[Tensor], start: int, stop: int, run: Run) -> list[Tensor]:
+        y = F.conv2d(windows[0], self._buffers["weight"], self._buffers["bias"], 2)  # type: ignore[arg-type]
+        return [F.max_pool2d(y, 7, 3)]
+
+
+class Statistics(Step):
+    """Mean, and where asked for the standard deviation, of every channel over the whole map.
+
+    Chunks are joined by the pairwise formula of Chan, Golub and LeVeque (1979) in double precision.
+    """
+
+    def __init__(self, stream: int, outputs: Sequence[int]) -> None:
+        super().__init__([Source(stream)], outputs)
+
+    @override
+    def output_height(self, run: Run) -> int:
+        return 1
+
+    @override
+    def advance(self, run: Run) -> bool:
+        rows, done = run.stream(self.sources[0].stream), run.done[self]
+        stop = min(rows.end, done + max(1, run.rows * rows.height // run.height))
+        if stop == done:
+            return False
+        x = rows.read(done, stop)
+        mean = x.mean((2, 3), keepdim=True)
+        values = [mean.double()]
+        if len(self.outputs) == 2:
+            values.append((x - mean).square_().sum((2, 3), keepdim=True).double())
+        count, total = (stop - done) * x.shape[3], stop * x.shape[3]
+        if done:
+            old = run.memory[self]
+            shift = values[0] - old[0]
+            if len(self.outputs) == 2:
+                values[1] = old[1] + values[1] + shift.square() * (count * (total - count) / total)
+            values[0] = old[0] + shift * (count / total)
+        run.memory[self], run.done[self] = values, stop
+        if stop == rows.height:
+            run.stream(self.outputs[0]).append(values[0].to(x.dtype))
+            if len(self.outputs) == 2:
+                variance = (values[1] / total).to(x.dtype)
+                run.stream(self.outputs[1]).append(variance.clamp_min(1e-12).sqrt())
+        return True
+
+
+class Global(Step):
+    """A function of statistics, or of whole maps: it waits until all it reads is complete."""
+
+    def __init__(self, streams: Sequence[int], function: nn.Module, output: int) -> None:
+        super().__init__([Source(stream, None) for stream in streams], [output])
+        self.function = function
+
+    @override
+    def units(self, run: Run) -> int:
+        return 1
+
+    @override
+    def available(self, run: Run) -> int:
+        ends = [run.stream(source.stream) for source in self.sources]
+        return int(all(rows.end == rows.height for rows in ends))
+
+    @override
+    def compute(self, windows: list[Tensor], start: int, stop: int, run: Run) -> list[Tensor]:
+        return [self.function(*windows)]
+
+
+class WholeMap(Global):
+    """Somebody's own block: it gets whole maps, as the plain network would give them, and keeps their size."""
+
+    @override
+    def output_height(self, run: Run) -> int:
+        return run.height_of(self.sources[0].stream)
+
+    @override
+    def compute(self, windows: list[Tensor], start: int, stop: int, run: Run) -> list[Tensor]:
+        y: Tensor = self.function(*[x.contiguous() for x in windows])
+        return [y.contiguous(memory_format=torch.channels_last)]

@@ -1,0 +1,25 @@
+"""Search strategies for NNI. Importing this package imports NNI and Lightning; ``import jsnas`` does not."""
+
+from jsnas.strategy.one_shot import (
+    DartsSettings,
+    GumbelSettings,
+    MendedDARTS,
+    MendedGumbelDARTS,
+    MendedProxyless,
+)
+from jsnas.strategy.pc_darts import PartialChannelDARTS, PartialChannelSettings
+from jsnas.strategy.sampling import EnasSettings, MendedENAS, MendedRandomOneShot, RandomOneShotSettings
+
+__all__ = [
+    "DartsSettings",
+    "EnasSettings",
+    "GumbelSettings",
+    "MendedDARTS",
+    "MendedENAS",
+    "MendedGumbelDARTS",
+    "MendedProxyless",
+    "MendedRandomOneShot",
+    "PartialChannelDARTS",
+    "PartialChannelSettings",
+    "RandomOneShotSettings",
+]

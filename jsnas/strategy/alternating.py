@@ -1,0 +1,262 @@
+"""The search loop of every differentiable strategy, and what its NNI strategies share.
+
+``AlternatingModule`` is what Lightning trains: warm-up on the weights alone, afterwards one step of the
+architecture parameters on an architecture batch and one of the weights on a weight batch, in turn.
+``DifferentiableStrategy`` is a base for NNI's DARTS and its descendants.
+
+Against NNI's own: the order of the architecture parameters is fixed, so a resumed Adam keeps its moments; the
+architecture step computes no weight gradients; warm-up counts iterations; both optimizers are settings; initial
+values come from a seed; ``none`` never wins; the export takes the heaviest candidates, so it is the same each
+time; logged probabilities are a plain softmax; architecture batches come from one persistent iterator and are
+not drawn during the warm-up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from jsnas.errors import InputError
+from jsnas.strategy.gradients import first_order, second_order
+from jsnas.strategy.nni_api import (
+    DARTS,
+    DartsLightningModule,
+    DifferentiableMixedInput,
+    DifferentiableMixedLayer,
+    LightningModule,
+)
+from jsnas.strategy.search_module import SearchModule
+
+EXCLUDED = "none"  # takes part in the search, never wins the derivation
+
+
+@dataclass(frozen=True)
+class DifferentiableSettings:
+    """Settings of every differentiable strategy; the defaults are the paper's (Sec. 4.1.2).
+
+    Attributes:
+        weight_warmup_iters: Iterations on the weights alone before the architecture moves.
+        learning_rate: Adam's step for the architecture parameters.
+        betas: Adam's decay rates for them.
+        weight_decay: Adam's weight decay for them.
+        gradient_clip: Largest norm of the weights' gradient, or ``None`` for no clipping.
+        seed: Seed of the initial architecture parameters and of random masks.
+
+    Raises:
+        InputError: If a value is out of its range.
+    """
+
+    weight_warmup_iters: int = 20_000
+    learning_rate: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 1e-3
+    gradient_clip: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.weight_warmup_iters < 0:
+            raise InputError(f"The warm-up is {self.weight_warmup_iters} iterations; give 0 or more.")
+        if self.learning_rate <= 0:
+            raise InputError(f"The architecture's learning rate is {self.learning_rate}; give a number above 0.")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise InputError(f"The architecture's betas are {self.betas}; give two numbers from 0 to below 1.")
+
+
+class AlternatingModule(SearchModule, DartsLightningModule):
+    """The search loop around a training module whose ``training_step(batch, index)`` returns a loss.
+
+    Attributes:
+        architecture_loss: Loss of the last architecture step, or ``None`` before the first.
+        penalty: From candidates' probabilities by label to a number added to the architecture's loss, or ``None``.
+    """
+
+    def __init__(
+        self, training_module: LightningModule, settings: DifferentiableSettings, architecture_loader: Callable[[], Any]
+    ) -> None:
+        super().__init__(training_module, gradient_clip_val=settings.gradient_clip)
+        self.settings = settings
+        self.architecture_loss: Tensor | None = None
+        self.penalty: Callable[[dict[str, dict[str, Tensor]]], Tensor] | None = None
+        self._architecture_loader = architecture_loader
+        self._architecture_batches: Iterator[Any] | None = None
+
+    def arch_parameters(self) -> list[nn.Parameter]:
+        """The architecture parameters, each once, in the order of the network."""
+        found: dict[int, nn.Parameter] = {}
+        for module in self.supernet_modules():
+            if hasattr(module, "arch_parameters"):
+                for parameter in module.arch_parameters():
+                    found.setdefault(id(parameter), parameter)
+        return list(found.values())
+
+    def weight_parameters(self) -> list[nn.Parameter]:
+        """All other parameters, in the order of the network."""
+        architecture = {id(parameter) for parameter in self.arch_parameters()}
+        return [p for p in self.training_module.parameters() if id(p) not in architecture]
+
+    def configure_architecture_optimizers(self) -> torch.optim.Optimizer:
+        """Adam on the architecture parameters (Sec. 4.1.2)."""
+        s = self.settings
+        return torch.optim.Adam(self.arch_parameters(), lr=s.learning_rate, betas=s.betas, weight_decay=s.weight_decay)
+
+    def on_train_start(self) -> None:
+        """Looks up what every step needs."""
+        self._alphas = self.arch_parameters()
+        self._weights = self.weight_parameters()
+
+    def on_train_epoch_start(self) -> None:
+        """Hands on to the training module; nothing is frozen, the warm-up just leaves out the architecture step."""
+        self.training_module.on_train_epoch_start()
+
+    def start_iteration(self) -> None:
+        """Called first in every iteration."""
+
+    def start_step(self, moves_architecture: bool) -> None:
+        """Called before the architecture step and before the weight step."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """One iteration: an architecture step after the warm-up, then a weight step on ``batch``."""
+        self.start_iteration()
+        if self.iteration >= self.settings.weight_warmup_iters:
+            self._architecture_step(batch, batch_idx)
+        self.start_step(moves_architecture=False)
+        loss: Tensor = self.training_module.training_step(batch, batch_idx)
+        self.advance_optimization(loss, batch_idx, self.gradient_clip_val)
+        self.advance_lr_schedulers(batch_idx)
+        self.iteration += 1
+        return loss.detach()
+
+    def _architecture_step(self, batch: Any, batch_idx: int) -> None:
+        architecture_batch = self._next_architecture_batch()
+        self.start_step(moves_architecture=True)
+
+        def architecture_loss() -> Tensor:
+            loss: Tensor = self.training_module.training_step(architecture_batch, batch_idx)
+            return loss if self.penalty is None else loss + self.penalty(self.probabilities())
+
+        def weight_loss() -> Tensor:
+            loss: Tensor = self.training_module.training_step(batch, batch_idx)
+            return loss
+
+        if getattr(self.settings, "second_order", False):
+            rate = self.weight_optimizer().param_groups[0]["lr"]
+            loss, gradients = second_order(weight_loss, architecture_loss, self._weights, self._alphas, rate)
+        else:
+            loss, gradients = first_order(architecture_loss, self._alphas)
+        for alpha, gradient in zip(self._alphas, gradients, strict=True):
+            several = self.trainer.world_size > 1
+            alpha.grad = self.trainer.strategy.reduce(gradient, reduce_op="mean") if several else gradient
+        optimizer = self.architecture_optimizers()
+        optimizer.step()
+        optimizer.zero_grad()
+        self.architecture_loss = loss
+
+    def architecture_optimizer(self) -> torch.optim.Optimizer:
+        """The optimizer of the architecture parameters."""
+        optimizers: list[torch.optim.Optimizer] = self.trainer.optimizers
+        return next(o for o in optimizers if getattr(o, "is_arch_optimizer", False))
+
+    def _next_architecture_batch(self) -> Any:
+        if self._architecture_batches is None:
+            self._architecture_batches = iter(self._architecture_loader())
+        batch = next(self._architecture_batches, None)
+        if batch is None:  # a finite loader starts over
+            self._architecture_batches = iter(self._architecture_loader())
+            batch = next(self._architecture_batches)
+        return self.trainer.strategy.batch_to_device(batch, self.device)
+
+    def mixed_edges(self) -> dict[str, DifferentiableMixedLayer]:
+        """One mixed edge of each label."""
+        found: dict[str, DifferentiableMixedLayer] = {}
+        for module in self.supernet_modules():
+            if isinstance(module, DifferentiableMixedLayer):
+                found.setdefault(module.label, module)
+        return found
+
+    def probabilities(self) -> dict[str, dict[str, Tensor]]:
+        """Differentiable weights of the candidates of each edge, by label and name: a plain softmax."""
+        return {
+            label: dict(zip(map(str, edge.names), torch.softmax(edge._arch_alpha, -1).unbind(), strict=True))
+            for label, edge in self.mixed_edges().items()
+        }
+
+    def export(self) -> dict[str, Any]:
+        """The derived sample: the heaviest candidate of each edge but ``none``, and the heaviest inputs."""
+        sample: dict[str, Any] = {}
+        for module in self.supernet_modules():
+            if isinstance(module, DifferentiableMixedLayer):
+                sample[module.label] = heaviest(module.names, module._arch_alpha)
+            elif isinstance(module, DifferentiableMixedInput):
+                order = torch.argsort(module._arch_alpha.detach(), descending=True, stable=True).tolist()
+                sample[module.label] = sorted(order[: module.n_chosen])
+            else:
+                sample.update(module.export(sample))
+        return {str(label): choice for label, choice in sample.items()}  # NNI's labels are a type of their own
+
+    def export_probs(self) -> dict[str, Any]:
+        """Plain softmax weights of all candidates and inputs, by label."""
+        probabilities: dict[str, Any] = {}
+        for module in self.supernet_modules():
+            if isinstance(module, DifferentiableMixedLayer | DifferentiableMixedInput):
+                weights = torch.softmax(module._arch_alpha.detach(), -1).tolist()
+                names = module.names if isinstance(module, DifferentiableMixedLayer) else range(len(weights))
+                probabilities[module.label] = dict(zip(names, weights, strict=True))
+            else:
+                probabilities.update(module.export_probs(probabilities))
+        return probabilities
+
+    def search_state(self) -> dict[str, Any]:
+        """What the supernet's state dict does not hold."""
+        return {**super().search_state(), "architecture_optimizer": self.architecture_optimizer().state_dict()}
+
+    def load_search_state(self, state: dict[str, Any]) -> None:
+        """Puts back what ``search_state`` gave."""
+        super().load_search_state(state)
+        self.architecture_optimizer().load_state_dict(state["architecture_optimizer"])
+
+
+def heaviest(names: Sequence[Any], alpha: Tensor) -> str:
+    """Name of the candidate with the largest parameter other than ``none``; the first of equals."""
+    order = torch.argsort(alpha.detach(), descending=True, stable=True).tolist()
+    return next((str(names[k]) for k in order if names[k] != EXCLUDED), EXCLUDED)
+
+
+class DifferentiableStrategy(DARTS):
+    """Base of the differentiable strategies: the search loop above, seeded parameters, one loader for each part.
+
+    The evaluator's training loader feeds the weights, its validation loader the architecture parameters.
+
+    Args:
+        settings: How to search.
+    """
+
+    def __init__(self, settings: DifferentiableSettings) -> None:
+        super().__init__(arc_learning_rate=settings.learning_rate, gradient_clip_val=settings.gradient_clip)
+        self.settings = settings
+        self._parameter_generator = torch.Generator().manual_seed(settings.seed)
+        self._architecture_loader: Callable[[], Any] = list
+
+    def configure_oneshot_module(self, training_module: LightningModule) -> AlternatingModule:
+        """The search loop; NNI calls this."""
+        return AlternatingModule(training_module, self.settings, lambda: self._architecture_loader())
+
+    def mutate_model(self, model: Any) -> Any:
+        """The supernet, its architecture parameters drawn from the seed in the order of the network."""
+        self._parameter_generator.manual_seed(self.settings.seed)
+        mutated = super().mutate_model(model)
+        with torch.no_grad():  # NNI drew these from the global generator
+            for parameter in self._arch_parameters.values():
+                parameter.copy_(self._new_parameter(len(parameter)))
+        return mutated
+
+    def _new_parameter(self, size: int) -> nn.Parameter:
+        return nn.Parameter(1e-3 * torch.randn(size, generator=self._parameter_generator))
+
+    def train_dataloader(self, train_dataloader_fn: Callable[[], Any], val_dataloader_fn: Callable[[], Any]) -> Any:
+        """The weights' loader; the architecture's is kept for the search loop to draw from."""
+        self._architecture_loader = val_dataloader_fn
+        return train_dataloader_fn()

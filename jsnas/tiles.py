@@ -1,0 +1,59 @@
+"""Restores images of any size in bounded memory, without seams.
+
+The image goes through the fast network in strips of a few rows that remember what they need of their neighbours, so
+nothing is cut: the result is that of the whole image. What looks at the whole image keeps a map of it: the fusion
+module one of half the network's channels (16 bits a value in a large image), ``ca`` and ``cca`` inside a module those
+that wait for them, and somebody's own blocks their inputs and outputs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from jsnas.errors import InputError
+from jsnas.fast import LARGE_IMAGE, FastNetwork
+from jsnas.metrics import quantize
+
+
+def restore_pixels(
+    network: FastNetwork, lq: npt.NDArray[Any], device: torch.device, rows: int | None = None
+) -> npt.NDArray[np.uint8]:
+    """Restores one image to integers; besides strips of features, only input and result are held.
+
+    Args:
+        network: The fast form of a network, on ``device``.
+        lq: uint8 or float32, H x W x C on the 0-255 scale.
+        device: Where to compute.
+        rows: Rows of the input in a strip (columns, if the image is large and wide); by default what suits the device.
+
+    Returns:
+        uint8, sH x sW x C, clipped and rounded.
+
+    Raises:
+        InputError: If the array is not H x W x C, or the network refuses its shape.
+    """
+    if lq.ndim != 3 or not lq.size:
+        raise InputError(f"An array of shape {lq.shape} was given; an image is H x W x C.")
+    scale = network.settings.scale
+    restored = np.empty((scale * lq.shape[0], scale * lq.shape[1], lq.shape[2]), np.uint8)
+
+    def write_rows(row: int, chunk: Tensor) -> None:
+        restored[row : row + chunk.shape[2]] = quantize(chunk[0].permute(1, 2, 0).float().cpu().numpy())
+
+    def write_columns(column: int, chunk: Tensor) -> None:
+        restored[:, column : column + chunk.shape[3]] = quantize(chunk[0].permute(1, 2, 0).float().cpu().numpy())
+
+    array = lq if lq.flags.writeable and lq.flags.c_contiguous else lq.copy()
+    x = torch.from_numpy(array if array.dtype == np.uint8 else array.astype(np.float32))
+    x = x.permute(2, 0, 1)[None].to(device)
+    height, width = lq.shape[:2]
+    if width > height and height * width >= LARGE_IMAGE and network.columns is not None:
+        network.by_columns(x, write_columns, rows)  # the shorter side along the strip
+    else:
+        network.by_rows(x, write_rows, rows)
+    return restored

@@ -1,0 +1,68 @@
+"""Installation of jsnas: three top-level packages (jsnas, search_spaces, trainers) and nothing else."""
+
+from pathlib import Path
+
+from setuptools import setup
+
+setup(
+    name="jsnas",
+    version="0.1.0",
+    description="Neural architecture search for lightweight image restoration, on Microsoft NNI (JSNet)",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.11,<3.13",
+    packages=[
+        "jsnas",
+        "jsnas.data",
+        "jsnas.report",
+        "jsnas.strategy",
+        "search_spaces",
+        "trainers",
+        "trainers.commands",
+    ],
+    package_data={
+        "jsnas": ["py.typed", "genotypes/*.json", "paper_tables/*.csv"],
+        "search_spaces": ["py.typed"],
+        "trainers": ["py.typed", "configs/*.yaml", "*.js"],
+    },
+    entry_points={"console_scripts": ["jsnas=trainers.cli:main"]},
+    # NNI 3.0 is the last NNI, so the ranges say what was tested with it. It declares neither torch nor
+    # pytorch-lightning, a filelock of 3.12 or newer hangs it, and a typeguard of 4.1.3 or newer breaks it.
+    install_requires=[
+        "nni==3.0",
+        "filelock<3.12",
+        "typeguard<4.1.3",
+        "setuptools<82",
+        "torch>=2.11,<2.14",
+        "pytorch-lightning>=2.6,<2.7",
+        "numpy>=1.26,<3",
+        "h5py>=3.10,<4",
+        "pillow>=10.3",
+        "scikit-image>=0.24,<0.27",
+        "safetensors>=0.4.3,<1",
+        "pyyaml>=6.0,<7",
+        "jsonargparse>=4.49,<5",
+        "docstring-parser>=0.16,<1",
+        "tensorboard>=2.16,<3",
+        "tqdm>=4.66,<5",
+        "psutil>=5.9",
+    ],
+    extras_require={
+        "draw": ["typst>=0.13,<1"],  # for `jsnas draw` as PNG and PDF
+        "rl": ["tianshou>=0.4.11,<1", "gym>=0.26,<0.27"],  # for the strategies enas and rl
+        "dev": [
+            "pytest>=8.2",
+            "pytest-xdist>=3.6",
+            "hypothesis>=6.100",
+            "ruff>=0.6",
+            "mypy>=1.11",
+            "types-PyYAML",
+            "types-tqdm",
+            "types-psutil",
+            "typst>=0.13,<1",
+            "import-linter>=2.1",
+            "build>=1.2",
+        ],
+    },
+)

@@ -1,0 +1,136 @@
+"""Figures: evaluation, the authors' checkpoints, the certificate, cost."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from jsnas.errors import InputError
+from trainers.commands.parser import Command, Parser, write_json
+
+
+def _evaluate(words: Sequence[str]) -> None:
+    parser = Parser("evaluate", COMMANDS["evaluate"].summary)
+    parser.add_argument("checkpoint", type=Path, help="checkpoint (.safetensors)")
+    parser.add_argument("images", type=Path, help="folder of high-quality images, a benchmark set, or a folder of sets")
+    parser.add_argument("--json", type=Path, help="file for all figures")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1")
+    parser.add_argument("--self-ensemble", action="store_true", help="average over the eight flips and rotations")
+    parser.add_argument("--sigma", type=float, help="another noise level than the checkpoint's, for denoising")
+    parser.add_argument("--quality", type=int, help="another JPEG quality than the checkpoint's, for deblocking")
+    parser.add_argument("--channel", help="what is scored: y, y_rounded, y_full, rgb or gray (default: the task's)")
+    parser.add_argument("--border", help="pixels cut off each side, or 'scale' (default: the task's)")
+    parser.add_argument("--ssim-window", help="gaussian or uniform8 (default: gaussian)")
+    parser.add_argument("--gray-images", help="score gray images as_rgb (default) or as_gray, for super-resolution")
+    parser.add_argument("--not-rounded", action="store_true", help="score the output without rounding it to 8 bits")
+    parser.add_argument("--conventions", action="store_true", help="score under all conventions that people mix up")
+    parser.add_argument("--explain", type=float, metavar="FIGURE", help="name the convention that explains this PSNR")
+    options = parser.parse_args(words)
+    from jsnas.checkpoint import load_checkpoint
+    from trainers.evaluate import evaluate
+    from trainers.explain import conventions_table
+    from trainers.progress import counting
+    from trainers.streams import pick_device
+
+    network, device = load_checkpoint(options.checkpoint), pick_device(options.device)
+    task = network.metadata["task"]
+    for name in ("sigma", "quality"):
+        if getattr(options, name) is not None:
+            task = replace(task, **{name: getattr(options, name)})
+    convention, show = _convention(options, task), counting("evaluate", "images")
+    report: Any
+    if options.conventions or options.explain is not None:
+        if convention is not None:
+            raise InputError("--conventions scores under all conventions; leave --channel, --border and the like out.")
+        report = conventions_table(
+            network, options.images, task, options.explain, options.self_ensemble, device, progress=show
+        )
+    else:
+        report = evaluate(network, options.images, task, convention, options.self_ensemble, device, progress=show)
+    print(report.table())
+    if options.json:
+        write_json(options.json, report.to_dict())
+
+
+def _convention(options: argparse.Namespace, task: Any) -> Any:
+    """The task's convention with the deviations that were asked for; ``None`` without any."""
+    from jsnas.conventions import deviating
+
+    border = options.border
+    if border not in (None, "scale"):
+        if not border.isdecimal():
+            raise InputError(f"A border of '{border}' was given; give a number of pixels, or 'scale'.")
+        border = int(border)
+    quantized = False if options.not_rounded else None
+    changes = (options.channel, border, options.ssim_window, quantized, options.gray_images)
+    return None if changes == (None,) * 5 else deviating(task, *changes)
+
+
+def _import_official(words: Sequence[str]) -> None:
+    parser = Parser("import-official", COMMANDS["import-official"].summary)
+    parser.add_argument("file", type=Path, help="checkpoint released by the paper's authors (.pt)")
+    parser.add_argument("out", type=Path, help="checkpoint to write (.safetensors)")
+    options = parser.parse_args(words)
+    from jsnas.checkpoint import save_checkpoint
+    from jsnas.cost import parameters_of
+    from jsnas.official import import_official
+
+    if options.out.suffix != ".safetensors":
+        raise InputError(f"'{options.out}' is no name for a checkpoint; end it in .safetensors.")
+    network, task = import_official(options.file)
+    save_checkpoint(options.out, network, task, network.metadata.get("metrics"))
+    kept = sum(buffer.numel() for buffer in network.buffers())
+    print(
+        f"Found {task.label} with the genotype jsnet-sr, {network.settings.modules} modules: "
+        f"{parameters_of(network):,} parameters and {kept} values of a trained mean shift. Wrote {options.out}."
+    )
+
+
+def _reproduce(words: Sequence[str]) -> None:
+    parser = Parser("reproduce", COMMANDS["reproduce"].summary)
+    parser.add_argument("checkpoints", type=Path, nargs="*", help="checkpoints, ours or the authors' (.pt)")
+    parser.add_argument("--images", type=Path, help="folder that holds Set5, Set14, BSD100, Classic5, ...")
+    parser.add_argument("--out", type=Path, default=Path("runs/certificate"), help="folder (default: runs/certificate)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1")
+    options = parser.parse_args(words)
+    from trainers.progress import counting
+    from trainers.reproduce import reproduce
+    from trainers.streams import pick_device
+
+    certificate = reproduce(
+        options.checkpoints, options.images, options.out, pick_device(options.device), counting("measure", "jobs")
+    )
+    counts = ", ".join(f"{number} {verdict}" for verdict, number in certificate.counts().items())
+    print(f"Cells of the paper's tables: {counts}.\nCertificate in {options.out}: certificate.html, certificate.json.")
+
+
+def _cost(words: Sequence[str]) -> None:
+    parser = Parser("cost", COMMANDS["cost"].summary)
+    parser.add_argument("source", help="genotype, shipped genotype's name, checkpoint or run folder")
+    parser.add_argument("--size", default="720x1280", help="output height x width in pixels (default: 720x1280)")
+    parser.add_argument("--scale", type=int, help="2, 3 or 4, where the source is a genotype for sr")
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    options = parser.parse_args(words)
+    from jsnas.cost import cost_of
+    from jsnas.export import network_of
+
+    size = re.fullmatch(r"(\d{1,6})x(\d{1,6})", options.size)
+    if not size:
+        raise InputError(f"'{options.size}' is no size; give height x width, such as 720x1280.")
+    network = network_of(options.source, scale=options.scale)
+    cost = cost_of(network, (int(size[1]), int(size[2])))
+    print(f"{cost}\nMultiply-adds are half of what torch's counter finds in convolutions.")
+    if options.json:
+        write_json(options.json, asdict(cost))
+
+
+COMMANDS = {
+    "evaluate": Command("Score a checkpoint on images.", _evaluate),
+    "import-official": Command("Turn a checkpoint of the paper's authors into one of ours.", _import_official),
+    "reproduce": Command("Set our figures beside the paper's, on a page.", _reproduce),
+    "cost": Command("Count parameters and multiply-adds.", _cost),
+}

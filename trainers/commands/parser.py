@@ -1,0 +1,124 @@
+"""What the commands share: the parser whose errors are ours, settings from options, tasks, JSON files."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from jsnas.errors import InputError, unknown_name
+
+_TAKES_PLUGINS = ("train", "export", "evaluate", "restore", "cost", "draw")
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command: one line about it, and what runs it."""
+
+    summary: str
+    run: Callable[[Sequence[str]], None]
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose errors are ours: one sentence, exit code 2."""
+
+    def __init__(self, command: str, summary: str, epilog: str = "") -> None:
+        super().__init__(
+            prog=f"jsnas {command}",
+            description=summary,
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+        if command in _TAKES_PLUGINS:
+            self.add_argument(
+                "--plugin",
+                action="append",
+                metavar="package.module:Class",
+                help="candidate block of yours that a genotype or checkpoint names; may be given several times",
+            )
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's, and the plug-ins that were named are known afterwards."""
+        options, rest = super().parse_known_args(args, namespace)
+        if getattr(options, "plugin", None):
+            from jsnas.candidates import register_plugin
+
+            for plugin in options.plugin:
+                register_plugin(plugin)
+        return options, rest
+
+    def error(self, message: str) -> NoReturn:
+        """Raises ``InputError`` instead of printing the usage."""
+        match = re.fullmatch(r"unrecognized arguments: (\S+).*", message, re.DOTALL)
+        if match and match[1].startswith("-"):
+            raise unknown_name("option", match[1].partition("=")[0], self._option_string_actions)
+        raise InputError(f"{message[:1].upper()}{message[1:]}; see `{self.prog} --help`.")
+
+
+def run_parser(command: str, summary: str) -> Parser:
+    """The parser of a command that makes a run folder from a config."""
+    parser = Parser(command, summary, settings_help())
+    parser.add_argument("--config", required=True, help="YAML file, or name of a shipped config (`jsnas list configs`)")
+    parser.add_argument("--data", help="H5 file of `jsnas pack`")
+    parser.add_argument("--out", type=Path, help="run folder (default: runs/TASK-" + command + ")")
+    parser.add_argument("--iterations", help="iterations in all")
+    parser.add_argument("--seed", help="seed of everything random")
+    parser.add_argument("--resume", action="store_true", help="carry on the run in the folder")
+    return parser
+
+
+def config_of(options: argparse.Namespace, overrides: Sequence[str], short: dict[str, str]) -> Any:
+    """The config that the options name, with dotted overrides; ``short`` maps an option to its dotted key."""
+    from trainers.config import load_config
+
+    short = {"data": "datasets.path", "seed": "manual_seed", **short}
+    given = [f"--{key}={value}" for name, key in short.items() if (value := getattr(options, name)) is not None]
+    config = load_config(options.config, [*overrides, *given])
+    if config.plugins or any(
+        ":" in name for name in (*(config.search.operations or ()), *(config.search.attentions or ()))
+    ):
+        from trainers.plugins import use_plugins
+
+        use_plugins(config)
+    return config
+
+
+def settings_help() -> str:
+    """The end of a help text: every setting and its default."""
+    from trainers import config
+
+    return "Any setting can be given too, such as --datasets.batch_size 4:\n\n" + config.settings_help()
+
+
+def task_of(name: str, scale: int | None, sigma: float | None, quality: int | None) -> Any:
+    """The task that ``--task`` and its level name."""
+    from jsnas.task import TASK_NAMES, Task
+
+    if name not in TASK_NAMES:
+        raise unknown_name("task", name, TASK_NAMES)
+    if name == "sr":
+        if scale is None:
+            raise InputError("Super-resolution needs a scale; give --scale 2, 3 or 4.")
+        return Task("sr", scale)
+    if scale not in (None, 1):
+        raise InputError(f"Task '{name}' keeps the image size, but scale {scale} was given; leave --scale out.")
+    # Packed data serve every noise level; the number is only there because a task has one.
+    return (
+        Task(name, sigma=sigma or 30) if name == "denoise" else Task(name, quality=10 if quality is None else quality)
+    )
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes figures as indented JSON, and says so."""
+    from jsnas.data.atomic import atomic_file
+
+    with atomic_file(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    print(f"Figures in {path}.", file=sys.stderr)

@@ -1,0 +1,143 @@
+"""``model_card.md``: what a checkpoint is, what it learnt on, what it scores and costs, beside the checkpoint."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from jsnas.conventions import Convention, preset
+from jsnas.cost import PAPER_SIZE, cost_of
+from jsnas.data.patches import Split
+from jsnas.errors import InputError
+from jsnas.network import JSNet
+from jsnas.task import Task
+from trainers.config import Config
+from trainers.run_record import versions
+from trainers.streams import Data
+
+NAME = "model_card.md"
+_TASKS = {
+    "sr": "Super-resolution x{scale} of RGB images reduced by MATLAB's bicubic `imresize`",
+    "denoise": "Removal of white Gaussian noise of sigma {sigma:g} (0-255 scale) from gray images",
+    "deblock": "Removal of JPEG artefacts of quality {quality} from the studio-range luma",
+}
+
+
+class ModelCard:
+    """Writes the card of a training's checkpoints; what does not change is counted once.
+
+    Args:
+        network: The network.
+        data: What it learns on.
+        config: Settings.
+    """
+
+    def __init__(self, network: JSNet, data: Data, config: Config) -> None:
+        self._data, self._config = data, config
+        self._network, self._cost = network, _cost(network)
+
+    def text(self, iteration: int, scores: Mapping[str, float], measured_on: str) -> str:
+        """The card.
+
+        Args:
+            iteration: Iterations that the checkpoint learnt for.
+            scores: What was measured, by name with its unit, such as ``{"PSNR, dB": 31.2}``.
+            measured_on: What it was measured on.
+        """
+        task, network = self._data.task, self._network
+        convention = preset(task)
+        images, split = self._data.images, self._data.split
+        front = {
+            "license": None,
+            "library_name": "jsnas",
+            "tags": ["image-restoration", "neural-architecture-search", task.label],
+        }
+        settings = ", ".join(f"{key} {value}" for key, value in asdict(network.settings).items())
+        lines = [
+            "---",
+            "# Choose the licence of these weights and put its SPDX name here; none is given yet.",
+            *(f"{key}: {json.dumps(value)}" for key, value in front.items()),
+            "---",
+            f"# JSNet for {task.label}",
+            "",
+            f"{_TASKS[task.name].format(**asdict(task))}. Maps float images B x {network.settings.image_channels} x H "
+            f"x W in [0, 255] to the same, {task.scale} times as large.",
+            "",
+            "| | |",
+            "|---|---|",
+            f"| Task | {task.name} |",
+            f"| Scale | {task.scale} |",
+            *([f"| Noise level sigma | {task.sigma:g} |"] if task.sigma is not None else []),
+            *([f"| JPEG quality | {task.quality} |"] if task.quality is not None else []),
+            f"| Iterations | {iteration:,} of {self._config.train.total_iter:,} |",
+            f"| Parameters | {self._cost['parameters']:,} |",
+            f"| Multiply-adds | {self._cost['multiply_adds']} |",
+            f"| Smallest input | {network.smallest_input} x {network.smallest_input} pixels |",
+            f"| Network | {settings} |",
+            f"| Module | {_cell(str(network.genotype))} |",
+            "| Licence | not chosen: see the first lines of this file |",
+            "",
+            "## Scores",
+            "",
+            *(f"- {name}: {value:.4f}" for name, value in scores.items()),
+            f"- Measured on {measured_on}.",
+            f"- Convention `{convention.name}`: {convention_words(convention, task)}.",
+            "",
+            "## Data",
+            "",
+            f"- `{_cell(Path(images.path).name)}`: {len(images)} packed images, SHA-256 of names and pixels "
+            f"`{images.sha256()}`.",
+            f"- {split_words(split)}",
+            "",
+            "## Made with",
+            "",
+            ", ".join(f"{name} {version}" for name, version in versions().items()) + ".",
+            f"Seed {self._config.manual_seed}, precision {self._config.precision}. All settings are in `config.yaml`.",
+            "",
+        ]
+        return "\n".join(lines)
+
+
+def convention_words(convention: Convention, task: Task) -> str:
+    """A convention in words."""
+    rounded = "output clipped and rounded to 8 bits" if convention.quantized else "output clipped, not rounded"
+    border = convention.border_pixels(task.scale)
+    cut = f"{border} pixels cut off each side" if border else "no border cut off"
+    return f"{rounded}, channel {convention.channel}, {cut}, PSNR peak 255, SSIM window {convention.ssim_window}"
+
+
+def split_words(split: Split) -> str:
+    """Which images served for what, counted from 1."""
+    ranges = {"Weights": split.weights, "validation": split.validation}
+    return "; ".join(f"{name}: {len(chosen)} images ({_ranges(list(chosen))})" for name, chosen in ranges.items()) + "."
+
+
+def _ranges(indices: list[int]) -> str:
+    words: list[str] = []
+    start = 0
+    for k in range(1, len(indices) + 1):
+        if k == len(indices) or indices[k] != indices[k - 1] + 1:
+            first, last = indices[start] + 1, indices[k - 1] + 1
+            words.append(str(first) if first == last else f"{first}-{last}")
+            start = k
+    return ", ".join(words)
+
+
+def _cost(network: JSNet) -> dict[str, Any]:
+    size = f"{PAPER_SIZE[1]}x{PAPER_SIZE[0]} output"
+    try:
+        cost = cost_of(network, PAPER_SIZE)
+    except InputError:  # a block of the user's that cannot run on shapes alone
+        return {"parameters": sum(p.numel() for p in network.parameters()), "multiply_adds": "not counted"}
+    return {
+        "parameters": cost.parameters,
+        "multiply_adds": f"{cost.multiply_adds / 1e9:.2f} G for a {size} (half of torch's count)",
+    }
+
+
+def _cell(text: str) -> str:
+    """Text that stays inside a cell of a Markdown table or a code span."""
+    return "".join(c if c.isprintable() and c not in "|`<>" else "\\>" if c == ">" else " " for c in text)

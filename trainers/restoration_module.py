@@ -1,0 +1,38 @@
+"""What one training step is, for NNI and Lightning."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from jsnas.strategy.nni_api import LightningModule
+from trainers.patch_loss import patch_loss
+
+
+class RestorationModule(LightningModule):
+    """The training recipe that NNI's evaluator needs; the network is set by NNI.
+
+    Args:
+        learning_rate: Adam's step.
+        betas: Adam's decay rates.
+        weight_decay: Adam's weight decay.
+    """
+
+    def __init__(self, learning_rate: float, betas: tuple[float, float], weight_decay: float) -> None:
+        super().__init__()
+        self.learning_rate, self.betas, self.weight_decay = learning_rate, betas, weight_decay
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Restored images."""
+        y: Tensor = self.model(x)
+        return y
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """The loss of one batch."""
+        return patch_loss(self.model, batch)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam on all parameters; a strategy takes the architecture's out."""
+        return torch.optim.Adam(
+            self.parameters(), lr=self.learning_rate, betas=self.betas, weight_decay=self.weight_decay
+        )

@@ -1,0 +1,165 @@
+"""The folder of a run: resolved config, genotype, checkpoint, ``metrics.jsonl`` and TensorBoard logs."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from jsnas.data.atomic import atomic_file
+from jsnas.errors import InputError
+from trainers.config import Config
+from trainers.report import LiveReport
+
+_MAY_CHANGE = (
+    "device",
+    "datasets.path",
+    "datasets.workers",
+    "experiment.",
+    "logger.",
+    "plugins",
+    "search.max_trials",
+    "search.total_iter",
+    "train.genotype",
+    "train.total_iter",
+    "val.",
+)
+
+
+class RunFolder:
+    """Opens the folder of a run.
+
+    Args:
+        path: The folder; it is made.
+        config: Resolved settings, written to ``config.yaml``.
+        resume: Whether to carry on the run that is there; otherwise the folder must hold none.
+
+    Attributes:
+        page: The page that is kept up to date with the metrics, where there is one.
+
+    Raises:
+        InputError: If the folder holds a run and ``resume`` is off, another process works in it, or it cannot be
+            written.
+    """
+
+    def __init__(self, path: Path, config: Config, resume: bool) -> None:
+        self.path = path
+        if not resume and (path / "config.yaml").exists():
+            raise InputError(f"'{path}' already holds a run; carry it on with --resume or choose another --out.")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"The folder '{path}' cannot be made ({error.strerror}); choose another --out.") from error
+        self._lock = FileLock(path / ".lock", timeout=0)  # the system lifts it when the process ends, however it ends
+        try:
+            self._lock.acquire()
+        except Timeout as error:
+            raise InputError(f"Another process is working in '{path}'; wait for it or choose another --out.") from error
+        if resume and (path / "config.yaml").exists():
+            _check_same(path / "config.yaml", config)
+        self.write_text("config.yaml", config.to_yaml())
+        self.page: LiveReport | None = None
+        self._tensorboard: Any = None
+        self._wants_tensorboard = config.logger.tensorboard
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def write_text(self, name: str, text: str) -> None:
+        """Writes one of the folder's files, whole or not at all."""
+        with atomic_file(self.path / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        """Writes a mapping as indented JSON."""
+        self.write_text(name, json.dumps(content, indent=2) + "\n")
+
+    def log(self, iteration: int, **metrics: float | str) -> None:
+        """Adds a line to ``metrics.jsonl``, and its numbers to TensorBoard.
+
+        Args:
+            iteration: Iterations done.
+            **metrics: What was measured then, by name.
+        """
+        line = json.dumps({"iteration": iteration, **{k: _rounded(v) for k, v in metrics.items()}})
+        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+        if self._wants_tensorboard:
+            for name, value in metrics.items():
+                if isinstance(value, float):
+                    self._board().add_scalar(name, value, iteration)
+        if self.page is not None:
+            self.page.update()
+
+    def rewind(self, iteration: int) -> None:
+        """Drops the lines of ``metrics.jsonl`` after an iteration, for a run that carries on from there."""
+        journal = self.path / "metrics.jsonl"
+        if journal.exists():
+            lines = journal.read_text(encoding="utf-8").splitlines()
+            kept = [line for line in lines if _iteration_of(line) <= iteration]
+            self.write_text("metrics.jsonl", "".join(line + "\n" for line in kept))
+
+    def close(self) -> None:
+        """Flushes the logs and lets others into the folder."""
+        if self._tensorboard is not None:
+            self._tensorboard.close()
+        if self.page is not None:
+            self.page.close()
+            self.page = None
+        self._lock.release()
+
+    def _board(self) -> Any:
+        if self._tensorboard is None:
+            from torch.utils.tensorboard import SummaryWriter  # slow to import, and only wanted here
+
+            self._tensorboard = SummaryWriter(str(self.path / "tensorboard"))
+        return self._tensorboard
+
+
+def _check_same(path: Path, config: Config) -> None:
+    """Says which setting a run that is carried on has changed; lengths, logs and places may change."""
+    try:
+        before = _flat(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (yaml.YAMLError, ValueError, AttributeError) as error:
+        raise InputError(f"'{path}' is damaged; start the run anew in another --out.") from error
+    for key, value in _flat(yaml.safe_load(config.to_yaml())).items():
+        if key in before and before[key] != value and not key.startswith(_MAY_CHANGE):
+            raise InputError(
+                f"The run in '{path.parent}' has {key} {before[key]!r}, but {value!r} was given; carry it on with the "
+                "same settings or choose another --out."
+            )
+
+
+def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in content.items():
+        if isinstance(value, dict):
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _rounded(value: float | str) -> float | str:
+    """Nine digits, as many as float32 holds; what JSON has no number for becomes text."""
+    if isinstance(value, float):
+        return float(f"{value:.9g}") if math.isfinite(value) else str(value)
+    return value
+
+
+def _iteration_of(line: str) -> float:
+    try:
+        return float(json.loads(line)["iteration"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf  # a line cut short by a kill

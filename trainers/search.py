@@ -1,0 +1,224 @@
+"""The search, from a config to a genotype, through NNI's ``NasExperiment``.
+
+Read from top to bottom: open the data, choose the strategy, build the space; a one-shot strategy trains a supernet
+and derives the genotype, a multi-trial one trains one network a trial (``trainers.multi_trial``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+
+from jsnas.candidates import ALL_OPERATIONS
+from jsnas.data.patches import patch_loader
+from jsnas.errors import InputError, unknown_name
+from jsnas.genotype import Genotype
+from jsnas.sample import genotype_from_sample
+from jsnas.strategy.alternating import EXCLUDED, AlternatingModule
+from jsnas.strategy.nni_api import Lightning, ModelSpace, NasExperiment, Strategy, Trainer
+from jsnas.strategy.sampling import ControllerModule, RandomPathModule
+from jsnas.strategy.search_module import SearchModule
+from search_spaces import AttentionSearchSpace, JointSearchSpace, OperationSearchSpace
+from trainers.budget import Budget, budget_sentence, make_budget
+from trainers.catalogue import SPACES
+from trainers.config import Config
+from trainers.multi_trial import multi_trial_search
+from trainers.plugins import use_plugins
+from trainers.report import LiveReport
+from trainers.restoration_module import RestorationModule
+from trainers.run_folder import RunFolder
+from trainers.search_journal import SearchJournal
+from trainers.state import load_newest_state
+from trainers.strategies import check_space, is_one_shot, make_strategy, searches_none
+from trainers.streams import Data, open_data, patch_stream, pick_device, worker_count
+
+_NOT_RESUMABLE = ("enas",)
+
+
+def search(config: Config, out: Path, resume: bool = False, page: LiveReport | None = None) -> Genotype:
+    """Searches, and leaves the genotype and the logs in a run folder.
+
+    Args:
+        config: Settings; the data must be named.
+        out: The run folder.
+        resume: Whether to carry on from the newest state there.
+        page: The page of a run that this search is a part of.
+
+    Returns:
+        The derived genotype, also written to ``genotype.json``.
+
+    Raises:
+        InputError: If a setting, the data or the folder cannot be used, or the loss stops being finite.
+    """
+    use_plugins(config)
+    data = open_data(config)
+    pick_device(config.device)
+    if resume and (config.strategy.name in _NOT_RESUMABLE or ":" in config.strategy.name):
+        raise InputError(
+            f"A search with '{config.strategy.name}' cannot be carried on; start it anew in another --out."
+        )
+    quiet_nni()
+    pl.seed_everything(config.manual_seed, verbose=False)
+    strategy = make_strategy(config)
+    space = build_space(config)
+    check_space(strategy, space)
+    one_shot = is_one_shot(strategy)
+    if one_shot and config.search.weight_warmup_iters >= config.search.total_iter:
+        raise InputError(
+            f"All {config.search.total_iter} iterations would be warm-up ({config.search.weight_warmup_iters}), so no "
+            "architecture would be learnt; give a smaller --warmup or more --iterations."
+        )
+    if one_shot:  # says now whether the patches fit
+        patch_stream(data, config, "architecture")
+    patch_stream(data, config, "weights")
+    budget = make_budget(config)
+    run = RunFolder(out, config, resume)
+    run.page = LiveReport(out, "search", config, data.images, page)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=UserWarning, module="pytorch_lightning|lightning_fabric")
+            warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
+            warnings.filterwarnings("ignore", message="When using training service", category=RuntimeWarning)
+            if one_shot:
+                genotype = _one_shot_search(config, run, data, strategy, space, budget, resume)
+            else:
+                genotype = multi_trial_search(config, run, strategy, space, budget)
+                run.write_text("genotype.json", genotype.to_json())
+        if budget is not None:
+            report = budget.report(genotype)
+            run.write_json("budget.json", report)
+            print(budget_sentence(report), file=sys.stderr)
+        run.page.done()
+    finally:
+        run.close()
+    return genotype
+
+
+def _one_shot_search(
+    config: Config,
+    run: RunFolder,
+    data: Data,
+    strategy: Strategy,
+    space: ModelSpace,
+    budget: Budget | None,
+    resume: bool,
+) -> Genotype:
+    state = load_newest_state(run.path / "states") if resume else None
+    first = int(state["iteration"]) if state else 0
+    total, warmup = config.search.total_iter, config.search.weight_warmup_iters
+    if state is not None and (state["stopped"] or first >= total):
+        return Genotype.load(run.path / "genotype.json")
+    device, workers = pick_device(config.device), worker_count(config)
+    streams = {part: patch_stream(data, config, part) for part in ("weights", "architecture")}
+    journal = SearchJournal(run, data, config, state)
+    evaluator = Lightning(
+        RestorationModule(config.search.learning_rate, config.search.betas, config.search.weight_decay),
+        Trainer(
+            max_epochs=1,
+            accelerator="gpu" if device.type == "cuda" else device.type,
+            devices=1 if device.index is None else [device.index],
+            precision=config.precision,
+            callbacks=[journal],
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            default_root_dir=str(run.path),
+        ),
+        train_dataloaders=patch_loader(streams["weights"], first, total, workers),
+        # Never asked before the warm-up ends: iteration k takes the k-th batch of this stream too.
+        val_dataloaders=patch_loader(streams["architecture"], max(first, warmup), max(total, warmup), workers),
+    )
+    if budget is not None:
+        _apply_budget(strategy, budget)
+    experiment = NasExperiment(space, evaluator, strategy)
+    experiment.config.experiment_working_directory = str(run.path / "nni")
+    with _signals_put_back():
+        experiment.run()
+    if journal.interrupted:
+        raise KeyboardInterrupt
+    assert journal.sample is not None
+    return genotype_from_sample(journal.sample, config.task, config.scale if config.task == "sr" else None)
+
+
+@contextlib.contextmanager
+def _signals_put_back() -> Iterator[None]:
+    """Takes out the SIGTERM handler that Lightning leaves behind, under which a process outlives the signal."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if handler is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
+
+
+def _apply_budget(strategy: Any, budget: Budget) -> None:
+    """Hands the budget to the strategy's module as soon as NNI has it made."""
+    make = strategy.configure_oneshot_module
+
+    def make_with_budget(training_module: Any) -> Any:
+        module = make(training_module)
+        if isinstance(module, AlternatingModule):
+            module.penalty = budget.expected_penalty
+        elif isinstance(module, ControllerModule):
+            module.penalty_of = budget.sample_penalty
+        elif isinstance(module, RandomPathModule):
+            module.accepts = budget.accepts
+            module.score = lambda sample, psnr_db: psnr_db - budget.sample_penalty(sample)
+        elif not isinstance(module, SearchModule):
+            raise InputError("A strategy named by its path cannot keep a budget; leave search.budget out.")
+        return module
+
+    strategy.configure_oneshot_module = make_with_budget
+
+
+def build_space(config: Config) -> JointSearchSpace:
+    """The search space that the config describes.
+
+    ``none`` is a candidate only for strategies that can leave it out of what they derive.
+
+    Raises:
+        InputError: If the space or a candidate is unknown, or a size out of its range.
+    """
+    s = config.search
+    operations = s.operations
+    if not searches_none(config):
+        operations = [name for name in operations or ALL_OPERATIONS if name != EXCLUDED]
+    size: dict[str, Any] = {"task": config.task, "scale": config.scale, "modules": s.modules, "channels": s.channels}
+    if s.space == "joint":
+        return JointSearchSpace(
+            **size,
+            inner_channels=s.inner_channels,
+            operation_nodes=s.operation_nodes,
+            attention_nodes=s.attention_nodes,
+            operations=operations,
+            attentions=s.attentions,
+            inputs=s.inputs,
+            fusion_kernels=config.network.fusion_kernels,
+        )
+    if s.space == "operation":
+        return OperationSearchSpace(
+            **size,
+            inner_channels=s.inner_channels,
+            operation_nodes=s.operation_nodes,
+            operations=operations,
+            inputs=s.inputs,
+        )
+    if s.space == "attention":
+        return AttentionSearchSpace(**size, attention_nodes=s.attention_nodes, attentions=s.attentions, inputs=s.inputs)
+    raise unknown_name("search space", s.space, SPACES)
+
+
+def quiet_nni() -> None:
+    """NNI and Lightning report every internal step; the journal says what matters."""
+    for name in ("nni", "pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -1,0 +1,180 @@
+"""What happens beside the steps of a one-shot search: progress, metrics, validation, the guard, resumable states."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from jsnas.errors import InputError
+from jsnas.genotype import Genotype
+from jsnas.sample import genotype_from_sample
+from jsnas.strategy.alternating import AlternatingModule
+from jsnas.strategy.search_module import SearchModule
+from trainers.config import Config
+from trainers.guard import CollapseGuard, entropies, skip_shares
+from trainers.interrupt import StopRequest
+from trainers.progress import Progress
+from trainers.run_folder import RunFolder
+from trainers.state import random_states, restore_random_states, save_state
+from trainers.streams import Data
+from trainers.validate import validation_psnr
+
+
+class SearchJournal(pl.Callback):
+    """Lightning callback of the search recipe.
+
+    A one-shot module that is no ``SearchModule`` (a strategy named by its path) is followed too, without states.
+
+    Args:
+        run: Where everything is written.
+        data: The images, for validation.
+        config: Settings.
+        state: A state to carry on from, or ``None``.
+
+    Attributes:
+        sample: What the search ended with, or ``None`` while it runs.
+    """
+
+    def __init__(self, run: RunFolder, data: Data, config: Config, state: dict[str, Any] | None) -> None:
+        self.run, self.data, self.config, self.state = run, data, config, state
+        self.psnr_db = math.nan
+        self.sample: dict[str, Any] | None = None
+        s = config.search
+        self.guard = CollapseGuard(s.guard, s.guard_skip_share, s.guard_skip_weight, s.weight_warmup_iters)
+        self._loss_sum: torch.Tensor | None = None
+        self._loss_count = 0
+        self._progress: Progress | None = None
+        self._stop = StopRequest()
+        self._shown: dict[str, str] = {}  # beside the progress
+        self._derived: str | None = None
+        self._changes = 0  # of the derived genotype, since this process began
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the search was stopped from outside before its end."""
+        return self._stop.requested and self.sample is None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Puts a saved state back and opens the progress line."""
+        self._stop.__enter__()
+        done = 0
+        if self.state is not None:
+            pl_module.training_module.model.load_state_dict(self.state["network"])
+            pl_module.weight_optimizer().load_state_dict(self.state["weight_optimizer"])
+            pl_module.load_search_state(self.state["search"])
+            self.guard.load_state(self.state["guard"])
+            self._loss_sum, self._loss_count = self.state["loss_sum"], int(self.state["loss_count"])
+            restore_random_states(self.state["random"])
+            done = pl_module.iteration
+            self.run.rewind(done)
+        self._progress = Progress("search", self.config.search.total_iter, done=done)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Adds up the loss; validates, writes and saves when it is time."""
+        ours = isinstance(pl_module, SearchModule)
+        iteration, total = pl_module.iteration if ours else batch_idx + 1, self.config.search.total_iter
+        loss = outputs["loss"].detach()
+        self._loss_sum = loss if self._loss_sum is None else self._loss_sum.to(loss.device) + loss
+        self._loss_count += 1
+        last = iteration == total
+        validates = last or (self.config.val.val_freq > 0 and iteration % self.config.val.val_freq == 0)
+        if ours and last:
+            pl_module.finish(lambda: self._validate(pl_module), self._log_candidate)
+        if validates:
+            if ours:
+                pl_module.choose_validation_path()
+            self.psnr_db = self._validate(pl_module)
+        if validates or iteration % self.config.logger.print_freq == 0:
+            last = self._write(pl_module, iteration, validates) or last
+        if last:  # before the last state, so that a search that counts as done has its genotype
+            if self.sample is None:
+                self.sample = pl_module.export()
+            self.run.write_text("genotype.json", self._genotype(self.sample, with_scale=True).to_json())
+        saves = last or self._stop.requested or iteration % self.config.logger.save_checkpoint_freq == 0
+        if ours and pl_module.resumable and saves:
+            self._save(pl_module, iteration)
+        trainer.should_stop = last or self._stop.requested
+        if self._progress is not None:
+            if not math.isnan(self.psnr_db):
+                self._shown["validation"] = f"{self.psnr_db:.2f} dB"
+            self._progress.update(iteration, ", ".join(f"{name} {value}" for name, value in self._shown.items()))
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Gives the signals back."""
+        self._stop.__exit__(None, None, None)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: Any, exception: BaseException) -> None:
+        """Gives the signals back."""
+        self._stop.__exit__(None, None, None)
+
+    def _validate(self, module: Any) -> float:
+        return validation_psnr(module.training_module.model, self.data, self.config, module.device)
+
+    def _genotype(self, sample: dict[str, Any], with_scale: bool = False) -> Genotype:
+        scale = self.config.scale if with_scale and self.config.task == "sr" else None
+        return genotype_from_sample(sample, self.config.task, scale)
+
+    def _log_candidate(self, sample: dict[str, Any], psnr_db: float) -> None:
+        words = _words(self._genotype(sample))
+        self.run.log(self.config.search.total_iter, phase="candidate", candidate_psnr_db=psnr_db, genotype=words)
+
+    def _write(self, module: Any, iteration: int, validated: bool) -> bool:
+        """Adds a line to the metrics; whether the guard ends the search."""
+        assert self._loss_sum is not None
+        loss = (self._loss_sum / self._loss_count).item()
+        self._loss_sum, self._loss_count = None, 0
+        if not math.isfinite(loss):
+            raise InputError(
+                f"The search's loss became {loss} by iteration {iteration}; lower search.learning_rate or use "
+                "precision 32-true, and carry on with --resume from the last state."
+            )
+        self._shown["loss"] = f"{loss:.3f}"
+        phase = "search" if iteration > self.config.search.weight_warmup_iters else "warm-up"
+        metrics: dict[str, float | str] = {"phase": phase, "loss": loss}
+        architecture_loss = getattr(module, "architecture_loss", None)
+        if architecture_loss is not None:
+            metrics["architecture_loss"] = float(architecture_loss)
+        if validated:
+            metrics["psnr_db"] = self.psnr_db
+        probabilities = module.export_probs()
+        for label, weights in probabilities.items():
+            for name, probability in weights.items():
+                metrics[f"probability/{label}/{name}"] = probability
+        stops = False
+        if getattr(module, "derives", True):
+            genotype = self._genotype(module.export())
+            metrics["genotype"] = words = _words(genotype)
+            self._changes += self._derived not in (None, words)
+            self._derived = words
+            self._shown["genotype changes"] = str(self._changes)
+            metrics |= {f"skip_share/{part}": share for part, share in skip_shares(genotype).items()}
+            metrics |= {f"entropy/{part}": value for part, value in entropies(probabilities).items()}
+            if isinstance(module, AlternatingModule):
+                self.sample = self.guard.check(module, genotype, probabilities, iteration)
+                stops = self.sample is not None
+                metrics |= {"rollbacks": float(self.guard.rollbacks)} if self.guard.rollbacks else {}
+        self.run.log(iteration, **metrics)
+        return stops
+
+    def _save(self, module: Any, iteration: int) -> None:
+        save_state(
+            self.run.path / "states",
+            iteration,
+            {
+                "network": module.training_module.model.state_dict(),
+                "weight_optimizer": module.weight_optimizer().state_dict(),
+                "search": module.search_state(),
+                "guard": self.guard.state(),
+                "random": random_states(),
+                "stopped": self.guard.stopped is not None,
+                "loss_sum": self._loss_sum,
+                "loss_count": self._loss_count,
+            },
+        )
+
+
+def _words(genotype: Genotype) -> str:
+    return " ".join(name for _, name in (*genotype.operations, *genotype.attentions))

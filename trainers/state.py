@@ -1,0 +1,86 @@
+"""Resumable states of a search or a training: kept in pairs, checked by hash, never unpickled freely.
+
+A state file is what ``torch.save`` writes, followed by its 32-byte SHA-256. Reading uses ``weights_only=True``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import pickle
+import random
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from jsnas.data.atomic import atomic_file
+from jsnas.errors import InputError
+
+_KEPT = 2
+
+
+def save_state(folder: Path, iteration: int, content: dict[str, Any]) -> None:
+    """Writes the state after an iteration, whole or not at all, and drops all but the two newest.
+
+    Args:
+        folder: Where states are kept.
+        iteration: Iterations done.
+        content: Tensors, numbers and containers of them.
+
+    Raises:
+        InputError: If it cannot be written; the states before it are kept.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    torch.save({"iteration": iteration, **content}, buffer)
+    data = buffer.getvalue()
+    with atomic_file(folder / f"{iteration:08d}.pt") as temporary:
+        temporary.write_bytes(data + hashlib.sha256(data).digest())
+    for old in _state_files(folder)[_KEPT:]:
+        old.unlink(missing_ok=True)
+
+
+def load_newest_state(folder: Path) -> dict[str, Any] | None:
+    """The newest whole state, or ``None`` if there is none; a damaged one is passed over with a warning."""
+    for path in _state_files(folder):
+        data = path.read_bytes()
+        if hashlib.sha256(data[:-32]).digest() == data[-32:]:
+            try:
+                content: dict[str, Any] = torch.load(io.BytesIO(data[:-32]), map_location="cpu", weights_only=True)
+                return content
+            except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+                raise InputError(f"The state '{path}' is of another version ({error}); start the run anew.") from error
+        warnings.warn(f"The state '{path}' is damaged; the one before it is used.", stacklevel=2)
+    return None
+
+
+def random_states() -> dict[str, Any]:
+    """States of the random generators of python, numpy and torch (every CUDA device too)."""
+    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    version, internal, gauss = random.getstate()
+    return {
+        "python": [version, list(internal), gauss],
+        "numpy": [str(name), torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, cached],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def restore_random_states(states: dict[str, Any]) -> None:
+    """Puts back what ``random_states`` gave."""
+    version, internal, gauss = states["python"]
+    random.setstate((version, tuple(internal), gauss))
+    name, keys, position, has_gauss, cached = states["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))
+    torch.set_rng_state(states["torch"])
+    if states["cuda"] and torch.cuda.device_count() == len(states["cuda"]):
+        torch.cuda.set_rng_state_all(states["cuda"])
+
+
+def _state_files(folder: Path) -> list[Path]:
+    """Newest first."""
+    return sorted((p for p in folder.glob("*.pt") if re.fullmatch(r"\d+\.pt", p.name)), reverse=True)

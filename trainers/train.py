@@ -1,0 +1,185 @@
+"""Training of a derived network: a plain loop on Lightning Fabric (paper, Sec. 4.1.3).
+
+Read from top to bottom: open the data, build the network, step, validate, keep the best, save.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric, seed_everything
+from torch import Tensor
+
+from jsnas.checkpoint import load_checkpoint, save_checkpoint
+from jsnas.data.patches import PatchBatches, patch_loader
+from jsnas.errors import InputError
+from jsnas.export import network_of
+from jsnas.genotype import Genotype
+from jsnas.network import JSNet, NetworkSettings
+from trainers.config import Config
+from trainers.interrupt import StopRequest
+from trainers.model_card import NAME as CARD_NAME
+from trainers.model_card import ModelCard
+from trainers.patch_loss import patch_loss
+from trainers.progress import Progress
+from trainers.report import LiveReport
+from trainers.run_folder import RunFolder
+from trainers.state import load_newest_state, random_states, restore_random_states, save_state
+from trainers.streams import Data, open_data, patch_stream, pick_device, worker_count
+from trainers.validate import validation_psnr
+
+
+def train(config: Config, out: Path, resume: bool = False, page: LiveReport | None = None) -> JSNet:
+    """Trains the network of a genotype from scratch and leaves its best checkpoint in a run folder.
+
+    The checkpoint kept is the one of the highest PSNR on the held-out validation images; test sets play no part.
+
+    Args:
+        config: Settings; the data and the genotype must be named.
+        out: The run folder.
+        resume: Whether to carry on from the newest state there.
+        page: The page of a run that this training is a part of.
+
+    Returns:
+        The network of the checkpoint kept, on the CPU.
+
+    Raises:
+        InputError: If a setting, the data or the folder cannot be used, or the loss stops being finite.
+    """
+    data = open_data(config)
+    genotype = load_genotype(config)
+    stream = patch_stream(data, config, "weights")
+    settings = NetworkSettings.for_task(data.task, **vars(config.network))
+    seed_everything(config.manual_seed, verbose=False)
+    network = JSNet(genotype, settings)
+    with RunFolder(out, config, resume) as run:
+        run.page = LiveReport(out, "train", config, data.images, page)
+        run.write_text("genotype.json", genotype.to_json())
+        _fit(network, config, data, stream, run, resume)
+        run.page.done()
+    return load_checkpoint(out / "checkpoint.safetensors")
+
+
+def _fit(network: JSNet, config: Config, data: Data, stream: PatchBatches, run: RunFolder, resume: bool) -> None:
+    device, total = pick_device(config.device), config.train.total_iter
+    fabric = Fabric(
+        accelerator="gpu" if device.type == "cuda" else device.type,
+        devices=1 if device.index is None else [device.index],
+        precision=config.precision,  # type: ignore[arg-type]  # checked by the config
+    )
+    adam = torch.optim.Adam(
+        network.parameters(), lr=config.train.learning_rate, betas=config.train.betas, eps=config.train.eps
+    )
+    # The same numbers, and convolutions need no copies. torch lacks this overload in its types.
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model, optimizer = fabric.setup(network, adam)
+    average = copy.deepcopy(network).requires_grad_(False) if config.train.ema_decay else None
+
+    card = ModelCard(network, data, config)
+    first, best_psnr = 0, -math.inf
+    loss_sum, loss_count = torch.zeros((), device=fabric.device), 0
+    shown: dict[str, str] = {}  # beside the progress
+    if resume and (state := load_newest_state(run.path / "states")) is not None:
+        first, best_psnr = int(state["iteration"]), float(state["best_psnr"])
+        loss_sum, loss_count = state["loss_sum"].to(fabric.device), int(state["loss_count"])
+        network.load_state_dict(state["network"])
+        optimizer.load_state_dict(state["optimizer"])
+        if average is not None:
+            average.load_state_dict(state["average"])
+        restore_random_states(state["random"])
+        run.rewind(first)
+
+    batches = patch_loader(stream, first, total, worker_count(config))
+    with Progress("train", total, done=first) as progress, StopRequest() as stop:
+        for iteration, batch in enumerate(batches, start=first + 1):
+            for group in optimizer.param_groups:
+                group["lr"] = config.train.learning_rate * 0.5 ** ((iteration - 1) // config.train.halve_every)
+            lq, hq = (t.to(fabric.device, memory_format=torch.channels_last, non_blocking=True) for t in batch)
+            loss = patch_loss(model, (lq, hq))
+            optimizer.zero_grad(set_to_none=True)
+            fabric.backward(loss)
+            optimizer.step()
+            loss_sum, loss_count = loss_sum + loss.detach(), loss_count + 1
+            if average is not None:
+                _update_average(average, network, config.train.ema_decay, iteration)
+
+            validates = iteration == total or (config.val.val_freq > 0 and iteration % config.val.val_freq == 0)
+            metrics: dict[str, float] = {}
+            if validates:
+                kept = average if average is not None else network
+                metrics["psnr_db"] = validation_psnr(kept, data, config, fabric.device)
+                if metrics["psnr_db"] > best_psnr:
+                    best_psnr = metrics["psnr_db"]
+                    found = {"validation_psnr_db": best_psnr, "iteration": iteration}
+                    save_checkpoint(run.path / "checkpoint.safetensors", network, data.task, found, kept.state_dict())
+                    held_out = f"{min(len(data.split.validation), config.val.max_images)} held-out images"
+                    run.write_text(CARD_NAME, card.text(iteration, {"PSNR, dB": best_psnr}, held_out))
+            if validates or iteration % config.logger.print_freq == 0:
+                metrics["loss"] = _checked((loss_sum / loss_count).item(), iteration)
+                metrics["learning_rate"] = optimizer.param_groups[0]["lr"]
+                run.log(iteration, **metrics)
+                loss_sum, loss_count = torch.zeros_like(loss_sum), 0
+                shown["loss"] = f"{metrics['loss']:.3f}"
+            if iteration == total or stop.requested or iteration % config.logger.save_checkpoint_freq == 0:
+                content: dict[str, Any] = {
+                    "network": network.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "average": average.state_dict() if average is not None else {},
+                    "best_psnr": best_psnr,
+                    "loss_sum": loss_sum,
+                    "loss_count": loss_count,
+                    "random": random_states(),
+                }
+                save_state(run.path / "states", iteration, content)
+            if math.isfinite(best_psnr):
+                shown["best"] = f"{best_psnr:.2f} dB"
+            progress.update(iteration, ", ".join(f"{name} {value}" for name, value in shown.items()))
+            if stop.requested and iteration < total:
+                raise KeyboardInterrupt
+
+
+def load_genotype(config: Config) -> Genotype:
+    """The genotype to train, at the scale of the config.
+
+    Raises:
+        InputError: If none is named, it cannot be read, or it is of another task.
+    """
+    if config.train.genotype is None:
+        raise InputError("No genotype was given; name a file, a search's folder or a shipped one with --genotype.")
+    genotype = network_genotype(config.train.genotype)
+    if genotype.task != config.task:
+        raise InputError(
+            f"The genotype '{config.train.genotype}' is for task '{genotype.task}', but the config is for "
+            f"'{config.task}'; choose a genotype of that task."
+        )
+    return replace(genotype, scale=config.scale if config.task == "sr" else None)
+
+
+def network_genotype(source: str) -> Genotype:
+    """The genotype of a genotype file, a shipped name, a run folder or a checkpoint."""
+    return network_of(source).genotype
+
+
+def _checked(loss: float, iteration: int) -> float:
+    if not math.isfinite(loss):
+        raise InputError(
+            f"The loss became {loss} by iteration {iteration}; lower train.learning_rate or use precision 32-true, and "
+            "carry on with --resume from the last state."
+        )
+    return loss
+
+
+@torch.no_grad()
+def _update_average(average: JSNet, network: JSNet, decay: float, iteration: int) -> None:
+    """Exponential moving average, its decay raised from 0 so that the start is forgotten."""
+    decay = min(decay, iteration / (iteration + 10))
+    theirs: Mapping[str, Tensor] = network.state_dict()
+    for name, value in average.state_dict().items():
+        if value.is_floating_point():
+            value.lerp_(theirs[name].to(value.device), 1 - decay)

@@ -1,0 +1,42 @@
+"""Validation PSNR on images held out from the training domain, by the task's convention."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from jsnas.conventions import preset
+from jsnas.data.degrade import add_noise
+from jsnas.restore import restore_array
+from trainers.config import Config
+from trainers.streams import Data
+
+
+def validation_psnr(network: nn.Module, data: Data, config: Config, device: torch.device) -> float:
+    """Mean PSNR in dB of a network over the held-out images, cropped around the centre to a bounded size.
+
+    The network is put in evaluation mode meanwhile; noise is drawn from seed 0 for each image.
+    """
+    task, convention = data.task, preset(data.task)
+    chosen = data.split.validation[: config.val.max_images]
+    training = network.training
+    network.eval()
+    scores = []
+    for index in chosen:
+        hq = _centre(data.images.hq(index), config.val.max_side // task.scale * task.scale, task.scale)
+        packed = data.images.lq(index)
+        if task.sigma is not None:
+            lq = add_noise(hq, task.sigma, np.random.default_rng(0))
+        elif packed is not None:
+            lq = _centre(packed, config.val.max_side // task.scale, 1)
+        restored = restore_array(network, lq, device)
+        scores.append(convention.score(restored, hq, task.scale, with_ssim=False).psnr_db)
+    network.train(training)
+    return float(np.mean(scores))
+
+
+def _centre(image: np.ndarray, side: int, step: int) -> np.ndarray:
+    """The middle of an image, at most ``side`` pixels a side, cut at multiples of ``step``."""
+    top, left = (max(0, (length - side) // 2) // step * step for length in image.shape[:2])
+    return image[top : top + side, left : left + side]
