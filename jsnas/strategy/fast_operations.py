@@ -87,7 +87,7 @@ class FastOperationPart:
 
     def _leave(self, state: Tensor, kernel: dict[str, Tensor], edges: int) -> Tensor:
         """What E edges bring to their nodes, B x EC x H x W."""
-        x = state[:, : self.selected]
+        x = state[:, : self.selected].contiguous(memory_format=torch.channels_last)
         y = F.conv2d(state, kernel["state"].flatten(0, 1), kernel["bias"].flatten())
         if self.dense:
             half = kernel["open"].transpose(0, 1).flatten(0, 2)  # first and second cells, each by edge
@@ -103,10 +103,9 @@ class FastOperationPart:
 
     def _inner(self, y1: Tensor, kernel: Tensor, edges: int) -> Tensor:
         """The first cells with a linear end come to it; the others stay."""
-        by_edge = y1.unflatten(1, (edges, -1))
-        width = kernel.shape[1]
-        ended = _grouped(by_edge[:, :, :width].flatten(1, 2), kernel).unflatten(1, (edges, -1))
-        return torch.cat([ended, by_edge[:, :, width:]], 2).flatten(1, 2)
+        ending, staying = _by_edge(y1, edges).split([kernel.shape[1], y1.shape[1] // edges - kernel.shape[1]], -1)
+        ended = _grouped(ending.flatten(3).permute(0, 3, 1, 2), kernel)
+        return torch.cat([_by_edge(ended, edges), staying], -1).flatten(3).permute(0, 3, 1, 2)
 
     def _dilated(self, x: Tensor, kernel: dict[str, Tensor], edges: int) -> Tensor:
         """Both cells' features of ``rdb_dil``, by edge."""
@@ -115,13 +114,15 @@ class FastOperationPart:
             weight = kernel[name].flatten(0, 1)
             return F.conv2d(x, weight, padding=dilation, dilation=dilation, groups=len(weight))
 
-        wide = x.repeat(1, edges, 1, 1)
+        def joined(*maps: Tensor) -> Tensor:
+            return torch.cat([_by_edge(each, edges) for each in maps], -1).flatten(3).permute(0, 3, 1, 2)
+
+        wide = torch.cat([x] * edges, 1)
         y = depthwise(depthwise(wide, "dilated_first2", 2), "dilated_first3", 3)
         x1 = F.relu(_grouped(y, kernel["dilated_first1"]))
-        both = [depthwise(wide, "dilated_x2", 2), depthwise(x1, "dilated_x12", 2)]
-        y = torch.cat([part.unflatten(1, (edges, -1)) for part in both], 2).flatten(1, 2)
+        y = joined(depthwise(wide, "dilated_x2", 2), depthwise(x1, "dilated_x12", 2))
         x2 = F.relu(_grouped(depthwise(y, "dilated_second3", 3), kernel["dilated_second1"]))
-        return torch.cat([part.unflatten(1, (edges, -1)) for part in (x1, x2)], 2).flatten(1, 2)
+        return joined(x1, x2)
 
     def _blocks(self, kind: type[nn.Module]) -> list[Any]:
         return [edge[edge.names[self.kinds.index(kind)]] for edge in self.edges]
@@ -211,6 +212,11 @@ def _dilated_kernels(blocks: list[Any], q: int) -> dict[str, Tensor]:
 
 def _cells(blocks: list[Any]) -> tuple[list[Any], list[Any]]:
     return [block.cell1 for block in blocks], [block.cell2 for block in blocks]
+
+
+def _by_edge(x: Tensor, edges: int) -> Tensor:
+    """B x EC x H x W as B x H x W x E x C, the order it has in memory."""
+    return x.permute(0, 2, 3, 1).unflatten(-1, (edges, -1))
 
 
 def _grouped(x: Tensor, kernel: Tensor) -> Tensor:
