@@ -216,7 +216,8 @@ def _cells(blocks: list[Any]) -> tuple[list[Any], list[Any]]:
 
 def _by_edge(x: Tensor, edges: int) -> Tensor:
     """B x EC x H x W as B x H x W x E x C, the order it has in memory."""
-    return x.permute(0, 2, 3, 1).unflatten(-1, (edges, -1))
+    y: Tensor = x.permute(0, 2, 3, 1).unflatten(-1, (edges, -1))
+    return y
 
 
 def _grouped(x: Tensor, kernel: Tensor) -> Tensor:
