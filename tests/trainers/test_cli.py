@@ -141,6 +141,14 @@ def bad_inputs(folder: Path) -> dict[str, tuple[list[str], str]]:
         ),
         "no scale": (["pack", str(folder / "images"), str(folder / "x.h5"), "--task", "sr"], "--scale"),
         "unknown task": (["pack", str(folder / "images"), str(folder / "x.h5"), "--task", "blur"], "blur"),
+        "quality without JPEG": (
+            ["pack", str(folder / "images"), str(folder / "x.h5"), "--task=sr", "--scale=2", "--quality=10"],
+            "no JPEG quality",
+        ),
+        "no checkpoint of the authors": (
+            ["import-official", str(folder / "images" / "0.png"), str(folder / "x.safetensors")],
+            r"0\.png' cannot be read as a file of tensors alone; give (?!.*weights_only)",
+        ),
         "small image": (
             [*search, "--data", str(folder / "small.h5"), *ranges[:1], "--datasets.architecture=1-1"],
             "1-1|3",
