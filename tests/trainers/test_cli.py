@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import yaml
 from PIL import Image
 
 from jsnas import Genotype, load_checkpoint
+from trainers.catalogue import STRATEGIES
 from trainers.cli import main
 
 
@@ -186,8 +188,6 @@ def bad_inputs(folder: Path) -> dict[str, tuple[list[str], str]]:
 
 
 def test_every_mistake_gets_one_sentence_and_exit_code_2(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    import re
-
     cases = bad_inputs(folder)
     capsys.readouterr()
     for name, (words, sentence) in cases.items():
@@ -221,6 +221,21 @@ def test_cost_and_list_need_no_files(capsys: pytest.CaptureFixture[str], tmp_pat
     for kind in ("operations", "attentions", "strategies", "spaces", "genotypes", "configs"):
         assert main(["list", kind]) == 0
         assert len(capsys.readouterr().out.splitlines()) >= 1
+
+
+def test_every_setting_of_a_strategy_has_a_help_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "strategies"]) == 0
+    said = capsys.readouterr().out
+    blocks = re.split(r"^  (?=\w)", said, flags=re.MULTILINE)[1:]
+    told = {
+        block.split()[0]: dict(re.findall(r"^    --strategy\.args\.(\w+)  (\S.*)$", block, re.MULTILINE))
+        for block in blocks
+    }
+    assert set(told) == set(STRATEGIES)
+    paper = ["weight_warmup_iters", "learning_rate", "betas", "weight_decay", "gradient_clip", "seed"]
+    assert set(told["pc_darts"]) == {*paper, "partial", "mask", "edge_normalization", "second_order"}
+    assert "1/K" in told["pc_darts"]["partial"]
+    assert set(told["random"]) == {"dedup", "seed"}
 
 
 def test_importing_jsnas_imports_neither_nni_nor_lightning() -> None:
