@@ -271,6 +271,9 @@ class Config:
             for name in names:
                 if (value := getattr(getattr(self, section), name)) < 0:
                     raise InputError(f"'{section}.{name}' is {value}; give 0 or more.")
+        for name in ("operations", "attentions"):
+            if getattr(self.search, name) == []:
+                raise InputError(f"'search.{name}' names no candidate; name some, or leave it out for the usual ones.")
         if self.search.guard not in GUARDS:
             raise unknown_name("guard", self.search.guard, GUARDS)
         for name in ("guard_skip_share", "guard_skip_weight"):

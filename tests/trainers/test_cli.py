@@ -173,6 +173,7 @@ def bad_inputs(folder: Path) -> dict[str, tuple[list[str], str]]:
         "unknown device": ([*search, "--data", data, "--device=gpu9"], "gpu9"),
         "patch too large": ([*search, "--data", data, "--datasets.patch_size=64"], "patch"),
         "patch too small": ([*search, "--data", data, "--datasets.patch_size=8"], "8 pixels a side, .* takes 15"),
+        "no candidates": ([*search, "--data", data, "--search.attentions=[]"], r"search\.attentions"),
         "bad range": ([*search, "--data", data, "--datasets.weights=9-12"], "9-12"),
         "no genotype": (["train", "--config", config, "--data", data, "--out", str(folder / "bad")], "--genotype"),
         "genotype of no run": (
