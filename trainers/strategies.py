@@ -17,6 +17,7 @@ from jsnas.strategy import (
     GumbelSettings,
     MendedDARTS,
     MendedENAS,
+    MendedEvolution,
     MendedGumbelDARTS,
     MendedProxyless,
     MendedRandomOneShot,
@@ -32,7 +33,6 @@ from jsnas.strategy.nni_api import (
     OneShotStrategy,
     PolicyBasedRL,
     Random,
-    RegularizedEvolution,
     Strategy,
 )
 from trainers.catalogue import DIFFERENTIABLE, MULTI_TRIAL, STRATEGIES
@@ -58,7 +58,7 @@ _ONE_SHOT = {
 _MULTI_TRIAL = {
     "random": Random,
     "grid": GridSearch,
-    "evolution": RegularizedEvolution,
+    "evolution": MendedEvolution,
     "tpe": TPE,
     "rl": PolicyBasedRL,
 }

@@ -206,6 +206,12 @@ def test_a_budget_is_a_filter_and_an_objective_of_trials(tiny: Path, tmp_path: P
     assert max(tried(budget_target=float(target))) <= target < max(free)
 
 
+@pytest.mark.parametrize(("room", "fail"), [(1, 6), (9, 0)])
+def test_evolution_goes_on_without_a_parent(tiny: Path, tmp_path: Path, room: int, fail: int) -> None:
+    config = _config(tiny, strategy={"name": "evolution", "args": EVOLUTION}, search=FEW)
+    assert len(Bench(config, 14, room, fail).explore(tmp_path)) == 14
+
+
 def test_a_trial_gets_its_settings_with_their_types(tiny: Path) -> None:
     config = with_settings(
         _config(tiny), {"strategy.args.partial": 4, "search.betas": [0.5, 0.9], "precision": "32-true"}
