@@ -20,15 +20,19 @@ class Progress:
         total: Steps in all.
         unit: What a step is called.
         done: Steps done before, by a run that is carried on.
+        start: When the work began, as ``time.monotonic`` tells it; None for now.
     """
 
-    def __init__(self, title: str, total: int, unit: str = "it", done: int = 0) -> None:
+    def __init__(self, title: str, total: int, unit: str = "it", done: int = 0, start: float | None = None) -> None:
         self._terminal = sys.stderr.isatty()
         self._bar = tqdm(
             total=total, initial=done, desc=title, unit=unit, file=sys.stderr, disable=not self._terminal, leave=True
         )
         self._title, self._total, self._done, self._first, self._unit = title, total, done, done, unit
-        self._start = self._last_line = time.monotonic()
+        now = time.monotonic()
+        self._start = self._last_line = now if start is None else start
+        if self._terminal:
+            self._bar.start_t -= now - self._start
 
     def update(self, done: int, note: str = "") -> None:
         """Says how many steps are done, and what is worth knowing (loss, PSNR)."""
@@ -57,12 +61,13 @@ class Progress:
 
 
 def counting(title: str, unit: str) -> Callable[[int, int], None]:
-    """A function ``(done, total)`` that shows progress, for work that tells its total as it goes."""
+    """A function ``(done, total)`` that shows progress, for work that starts now and tells its total as it goes."""
     shown: list[Progress] = []
+    start = time.monotonic()  # the first report comes when a step is done, and that step took time too
 
     def report(done: int, total: int) -> None:
         if not shown:
-            shown.append(Progress(title, total, unit))
+            shown.append(Progress(title, total, unit, start=start))
         shown[0].update(done)
         if done >= total:
             shown[0].__exit__(None, None, None)

@@ -187,8 +187,18 @@ def build_space(config: Config) -> JointSearchSpace:
     ``none`` is a candidate only for strategies that can leave it out of what they derive.
 
     Raises:
-        InputError: If the space or a candidate is unknown, or a size out of its range.
+        InputError: If the space or a candidate is unknown, a size out of its range, or a patch too small for it.
     """
+    space = _space(config)
+    if config.datasets.patch_size < space.network.smallest_input:
+        raise InputError(
+            f"The patches have {config.datasets.patch_size} pixels a side, but a candidate takes "
+            f"{space.network.smallest_input} or more; raise datasets.patch_size or leave the candidate out."
+        )
+    return space
+
+
+def _space(config: Config) -> JointSearchSpace:
     s = config.search
     operations = s.operations
     if not searches_none(config):

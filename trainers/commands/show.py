@@ -86,6 +86,10 @@ def _list(words: Sequence[str]) -> None:
                 print(f"{title}:")
             for name, text in table.items():
                 print(f"  {name:<14} {text}".rstrip())
+                if kind == "strategies":
+                    from trainers.strategies import settings_help  # imports NNI, which takes seconds
+
+                    print(*(f"  {line}" for line in settings_help(name)), sep="\n")
 
 
 COMMANDS = {
