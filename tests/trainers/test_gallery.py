@@ -36,7 +36,9 @@ def test_a_training_leaves_its_validation_images_with_scores(runs: Path) -> None
     scores = json.loads((run / "restored" / "scores.json").read_text())
     (entry,) = scores["images"]  # one image is held out
     stem = entry["image"].removesuffix(".png")
-    restored, truth, before = (read_image(run / "restored" / f"{stem}-{k}.png") for k in ("restored", "truth", "input"))
+    restored, truth, before = (
+        read_image(run / "restored" / f"{stem}-{k}.png", 3) for k in ("restored", "truth", "input")
+    )
     height, width = truth.shape[:2]
     top, left = ((whole - part) // 2 for whole, part in zip(images.hq_shape(4), (height, width), strict=False))
     np.testing.assert_array_equal(truth, images.hq(4)[top : top + height, left : left + width])
@@ -61,7 +63,7 @@ def test_tensorboard_has_the_curves_and_the_pictures(runs: Path) -> None:
     assert last.step == scores["iteration"]
     side_by_side = np.asarray(Image.open(io.BytesIO(last.encoded_image_string)))
     stem = scores["images"][0]["image"].removesuffix(".png")
-    parts = [read_image(runs / "train" / "restored" / f"{stem}-{k}.png") for k in ("input", "restored", "truth")]
+    parts = [read_image(runs / "train" / "restored" / f"{stem}-{k}.png", 3) for k in ("input", "restored", "truth")]
     np.testing.assert_array_equal(side_by_side, np.concatenate(parts, axis=1))
 
 
