@@ -36,11 +36,10 @@ def test_a_training_leaves_its_validation_images_with_scores(runs: Path) -> None
     scores = json.loads((run / "restored" / "scores.json").read_text())
     (entry,) = scores["images"]  # one image is held out
     stem = entry["image"].removesuffix(".png")
-    restored, truth, before = (
-        read_image(run / "restored" / f"{stem}-{k}.png", 3) for k in ("restored", "truth", "input")
-    )
+    paths = [run / "restored" / f"{stem}-{kind}.png" for kind in ("restored", "truth", "input")]
+    restored, truth, before = (read_image(path, 3) for path in paths)
     height, width = truth.shape[:2]
-    top, left = ((whole - part) // 2 for whole, part in zip(images.hq_shape(4), (height, width), strict=False))
+    top, left = ((whole - part) // 4 * 2 for whole, part in zip(images.hq_shape(4), (height, width), strict=False))
     np.testing.assert_array_equal(truth, images.hq(4)[top : top + height, left : left + width])
     convention = preset(images.task)
     assert entry["psnr_db"] == pytest.approx(convention.score(restored, truth, 2).psnr_db, abs=1e-6)
