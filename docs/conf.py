@@ -1,0 +1,39 @@
+"""Sphinx configuration: `sphinx-build -W docs OUT`. The command reference is written while it builds."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from sphinx.application import Sphinx
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
+
+project = "jsnas"
+author = "the jsnas authors"
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon"]
+templates_path = ["_templates"]
+exclude_patterns = ["_build", "_templates"]
+html_theme = "furo"
+html_title = "jsnas"
+
+myst_heading_anchors = 3
+myst_enable_extensions = ["colon_fence", "dollarmath"]
+
+autosummary_generate = True
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+napoleon_google_docstring = True
+napoleon_use_ivar = True
+# Docstrings name types by their last word, and two modules have a class Trials.
+suppress_warnings = ["ref.python"]
+# The bases of these are NNI's and Lightning's; a reader needs ours alone.
+autodoc_default_options = {"members": True, "undoc-members": False, "show-inheritance": True}
+
+
+def setup(app: Sphinx) -> None:
+    """Writes what is generated before the pages are read."""
+    from generated import write_generated
+
+    app.connect("builder-inited", lambda built: write_generated(Path(built.srcdir) / "reference"))
