@@ -19,12 +19,8 @@ def write_generated(folder: Path) -> None:
 
 def commands_page() -> str:
     """Every command's own help."""
-    parts = [
-        "# Commands",
-        "",
-        "What `jsnas COMMAND --help` prints. Where a command takes [settings](settings.md), each",
-    ]
-    parts += ["of them is an option too, such as `--datasets.batch_size 4`.", ""]
+    parts = ["# Commands", "", "What `jsnas COMMAND --help` prints. Where a command takes a config, each of the"]
+    parts += ["[settings](settings.md) is an option too, such as `--datasets.batch_size 4`.", ""]
     for name in COMMANDS:
         words = io.StringIO()
         with contextlib.redirect_stdout(words), contextlib.suppress(SystemExit):

@@ -40,7 +40,7 @@ def _alone(chart: str) -> str:
     """A chart of the page as a file of its own: light, on white, with the rules of the page's style that it needs."""
     style = STYLE.partition("@media")[0] + "".join(rule for rule in STYLE.splitlines() if rule.startswith(_RULES))
     head, _, rest = chart.partition(">")
-    head = head.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" width="540" ', 1)
+    head = head.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" width="420" ', 1)
     return f'{head}><style>{style}</style><rect width="100%" height="100%" fill="#ffffff"/>{rest}\n'
 
 

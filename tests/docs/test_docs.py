@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import itertools
 import re
 import shlex
 from pathlib import Path
@@ -27,7 +28,7 @@ from jsnas.report.module_svg import read_genotype
 from trainers.cli import main
 from trainers.commands import COMMANDS
 
-OWN_IMAGES, *OTHERS = written_pages()
+OWN_IMAGES, *OTHERS = [*written_pages(), ROOT / "README.md"]
 KINDS = {"sh", "python", "text", "yaml", "json", "{eval-rst}", "{toctree}"}
 SMALL = {
     "network.modules": 1, "network.channels": 16, "network.inner_channels": 8, "search.modules": 1,
@@ -89,7 +90,7 @@ def run_shell(block: Block, expected: str | None) -> None:
         if line.startswith("pip "):
             assert line in ci, f"{line!r} is not run by .ci/run"
             continue
-        words = shlex.split(line)
+        words = shlex.split(line, comments=True)
         assert words[0] == "jsnas", f"only jsnas is run here: {line!r}"
         try:
             code = main(at_test_size(words[1:]))
@@ -101,7 +102,7 @@ def run_shell(block: Block, expected: str | None) -> None:
 def at_test_size(words: list[str]) -> list[str]:
     """The command, its run short and its networks small."""
     words = list(words)
-    for k, (option, value) in enumerate(zip(words, words[1:], strict=False)):
+    for k, (option, value) in enumerate(itertools.pairwise(words)):
         if option in SHORTER:
             words[k + 1] = str(SHORTER[option](int(value)))
     if words[0] in RUNS_ARE_MADE_BY:
@@ -121,14 +122,14 @@ def test_the_first_tutorial_leads_to_a_network(followed: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*skip connections:UserWarning")  # so short a search may end in skips
-@pytest.mark.parametrize("page", OTHERS, ids=lambda page: str(page.relative_to(DOCS)))
+@pytest.mark.parametrize("page", OTHERS, ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_page_does_what_it_says(
     page: Path, followed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     follow(page, followed, monkeypatch)
     said = capsys.readouterr().err
     blocks = blocks_of(page)
-    for block, after in zip(blocks, blocks[1:], strict=False):
+    for block, after in itertools.pairwise(blocks):
         if block.kind == "sh" and after.kind == "text" and after.text.startswith("jsnas:"):
             assert after.text.strip() in said
 
