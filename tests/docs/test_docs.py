@@ -1,7 +1,7 @@
 """The documentation does what it says: its commands and its Python run as they stand, at the size of a test.
 
-The pages share a folder, in which the page "Search your own images" was followed first. The commands are the pages' own;
-only options that make networks small and runs short are added to those that search or train.
+The pages share a folder, in which the page "Search your own images" was followed first. The commands are the pages'
+own; only options that make networks small and runs short are added to those that search or train.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import re
 import shlex
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from pages import DOCS, ROOT, Block, blocks_of, written_pages
@@ -34,7 +33,7 @@ SMALL = {
     "network.modules": 1, "network.channels": 16, "network.inner_channels": 8, "search.modules": 1,
     "search.channels": 16, "search.inner_channels": 8, "search.operation_nodes": 3, "search.attention_nodes": 2,
     "search.total_iter": 4, "search.weight_warmup_iters": 1, "search.trial_iter": 2, "search.max_trials": 2,
-    "train.total_iter": 4, "datasets.patch_size": 16, "datasets.batch_size": 2, "val.val_freq": 4, "val.max_side": 48,
+    "train.total_iter": 4, "datasets.patch_size": 16, "datasets.batch_size": 2, "val.val_freq": 4, "val.max_side": 64,
     "val.max_images": 1, "logger.print_freq": 2, "logger.save_checkpoint_freq": 2, "logger.tensorboard": "false",
 }  # fmt: skip
 KEPT = ("datasets.patch_size", "search.channels")  # what a page is about
@@ -53,7 +52,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pixels = photograph()
         Image.fromarray(pixels[100:148, 150:206]).save(folder / "benchmarks" / "Set5" / f"{k}.png")
         Image.fromarray(pixels[:160, :160]).save(folder / "DIV2K" / "DIV2K_train_HR" / f"{k + 1:04d}.png")
-    Image.fromarray(np.zeros((10, 10, 3), np.uint8)).save(folder / "tiny.png")
     torch.manual_seed(0)
     network = JSNet(Genotype.load("jsnet-sr"), NetworkSettings(3, 2, 5))
     state = network.state_dict()
@@ -73,7 +71,7 @@ def follow(page: Path, place: Path, patch: pytest.MonkeyPatch) -> None:
     patch.chdir(place)
     patch.syspath_prepend(place)
     blocks = blocks_of(page)
-    for block, after in zip(blocks, [*blocks[1:], Block("", "")], strict=True):
+    for block, after in itertools.pairwise([*blocks, Block("", "")]):
         if block.file_name is not None:
             (place / block.file_name).write_text(block.text)
             importlib.invalidate_caches()
