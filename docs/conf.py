@@ -16,14 +16,14 @@ templates_path = ["_templates"]
 exclude_patterns = ["_build", "_templates"]
 html_theme = "furo"
 html_title = "jsnas"
+html_show_copyright = False
 
 myst_heading_anchors = 3
-myst_enable_extensions = ["colon_fence", "dollarmath"]
+myst_enable_extensions = ["colon_fence"]
 
 autosummary_generate = True
 autodoc_member_order = "bysource"
-autodoc_typehints = "description"
-autodoc_typehints_description_target = "documented"
+python_maximum_signature_line_length = 100
 napoleon_google_docstring = True
 napoleon_use_ivar = True
 # Docstrings name types by their last word, and two modules have a class Trials.
