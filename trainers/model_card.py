@@ -66,7 +66,8 @@ class ModelCard:
                 f"- {split_words(self._data.split)}",
             ],
             made=[
-                f"Seed {self._config.manual_seed}, precision {self._config.precision}. All settings are in `config.yaml`."
+                f"Seed {self._config.manual_seed}, precision {self._config.precision}.",
+                "All settings are in `config.yaml`.",
             ],
         )
 
