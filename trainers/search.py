@@ -80,6 +80,7 @@ def search(config: Config, out: Path, resume: bool = False, page: LiveReport | N
     if one_shot:  # says now whether the patches fit
         patch_stream(data, config, "architecture")
     patch_stream(data, config, "weights")
+    check_sides(config, data, max(int(getattr(module, "smallest_input", 1)) for module in space.modules()))
     budget = make_budget(config)
     run = RunFolder(out, config, resume)
     run.page = LiveReport(out, "search", config, data.images, page)
@@ -226,6 +227,32 @@ def _space(config: Config) -> JointSearchSpace:
     if s.space == "attention":
         return AttentionSearchSpace(**size, attention_nodes=s.attention_nodes, attentions=s.attentions, inputs=s.inputs)
     raise unknown_name("search space", s.space, SPACES)
+
+
+def check_sides(config: Config, data: Data, smallest: int) -> None:
+    """Says before the search whether its patches and validation images suit every candidate.
+
+    Args:
+        config: Settings.
+        data: The images.
+        smallest: Smallest side in low-quality pixels that all candidates take.
+
+    Raises:
+        InputError: If one is smaller.
+    """
+    if config.datasets.patch_size < smallest:
+        raise InputError(
+            f"Patches of {config.datasets.patch_size} pixels were asked for, but a candidate takes no side below "
+            f"{smallest}; raise datasets.patch_size, or name other candidates in search.attentions."
+        )
+    scale = data.task.scale
+    for index in data.split.validation[: config.val.max_images]:
+        side = min(*data.images.hq_shape(index)[:2], config.val.max_side) // scale
+        if side < smallest:
+            raise InputError(
+                f"The validation image '{data.images.names[index]}' is used at {side} low-quality pixels, but a "
+                f"candidate takes no side below {smallest}; raise val.max_side, or leave small images out."
+            )
 
 
 def quiet_nni() -> None:

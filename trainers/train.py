@@ -23,6 +23,7 @@ from jsnas.export import network_of
 from jsnas.genotype import Genotype
 from jsnas.network import JSNet, NetworkSettings
 from trainers.config import Config
+from trainers.gallery import Gallery
 from trainers.interrupt import StopRequest
 from trainers.model_card import NAME as CARD_NAME
 from trainers.model_card import ModelCard
@@ -81,10 +82,10 @@ def _fit(network: JSNet, config: Config, data: Data, stream: PatchBatches, run: 
     model, optimizer = fabric.setup(network, adam)
     average = copy.deepcopy(network).requires_grad_(False) if config.train.ema_decay else None
 
-    card = ModelCard(network, data, config)
+    card, gallery = ModelCard(network, data, config), Gallery(data)
     first, best_psnr = 0, -math.inf
     loss_sum, loss_count = torch.zeros((), device=fabric.device), 0
-    shown: dict[str, str] = {}  # beside the progress
+    shown: dict[str, float | str] = {}  # beside the progress
     if resume and (state := load_newest_state(run.path / "states")) is not None:
         first, best_psnr = int(state["iteration"]), float(state["best_psnr"])
         loss_sum, loss_count = state["loss_sum"].to(fabric.device), int(state["loss_count"])
@@ -113,19 +114,20 @@ def _fit(network: JSNet, config: Config, data: Data, stream: PatchBatches, run: 
             metrics: dict[str, float] = {}
             if validates:
                 kept = average if average is not None else network
-                metrics["psnr_db"] = validation_psnr(kept, data, config, fabric.device)
+                metrics["psnr_db"] = validation_psnr(kept, data, config, fabric.device, gallery.add)
                 if metrics["psnr_db"] > best_psnr:
                     best_psnr = metrics["psnr_db"]
                     found = {"validation_psnr_db": best_psnr, "iteration": iteration}
                     save_checkpoint(run.path / "checkpoint.safetensors", network, data.task, found, kept.state_dict())
                     held_out = f"{min(len(data.split.validation), config.val.max_images)} held-out images"
                     run.write_text(CARD_NAME, card.text(iteration, {"PSNR, dB": best_psnr}, held_out))
+                    gallery.write(run, iteration)
             if validates or iteration % config.logger.print_freq == 0:
                 metrics["loss"] = _checked((loss_sum / loss_count).item(), iteration)
                 metrics["learning_rate"] = optimizer.param_groups[0]["lr"]
                 run.log(iteration, **metrics)
                 loss_sum, loss_count = torch.zeros_like(loss_sum), 0
-                shown["loss"] = f"{metrics['loss']:.3f}"
+                shown["loss"] = metrics["loss"]
             if iteration == total or stop.requested or iteration % config.logger.save_checkpoint_freq == 0:
                 content: dict[str, Any] = {
                     "network": network.state_dict(),
@@ -138,8 +140,8 @@ def _fit(network: JSNet, config: Config, data: Data, stream: PatchBatches, run: 
                 }
                 save_state(run.path / "states", iteration, content)
             if math.isfinite(best_psnr):
-                shown["best"] = f"{best_psnr:.2f} dB"
-            progress.update(iteration, ", ".join(f"{name} {value}" for name, value in shown.items()))
+                shown["best_psnr_db"] = best_psnr
+            progress.update(iteration, shown)
             if stop.requested and iteration < total:
                 raise KeyboardInterrupt
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -12,11 +16,22 @@ from jsnas.restore import restore_array
 from trainers.config import Config
 from trainers.streams import Data
 
+Watcher = Callable[[int, npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any], float], None]
 
-def validation_psnr(network: nn.Module, data: Data, config: Config, device: torch.device) -> float:
+
+def validation_psnr(
+    network: nn.Module, data: Data, config: Config, device: torch.device, watch: Watcher | None = None
+) -> float:
     """Mean PSNR in dB of a network over the held-out images, cropped around the centre to a bounded size.
 
     The network is put in evaluation mode meanwhile; noise is drawn from seed 0 for each image.
+
+    Args:
+        network: The network, on ``device``.
+        data: The images.
+        config: Settings.
+        device: Where to compute.
+        watch: Called with each image's index, input, restored image, truth (H x W x C) and PSNR in dB.
     """
     task, convention = data.task, preset(data.task)
     chosen = data.split.validation[: config.val.max_images]
@@ -32,6 +47,8 @@ def validation_psnr(network: nn.Module, data: Data, config: Config, device: torc
             lq = _centre(packed, config.val.max_side // task.scale, 1)
         restored = restore_array(network, lq, device)
         scores.append(convention.score(restored, hq, task.scale, with_ssim=False).psnr_db)
+        if watch is not None:
+            watch(index, lq, restored, hq, scores[-1])
     network.train(training)
     return float(np.mean(scores))
 
