@@ -80,7 +80,7 @@ def search(config: Config, out: Path, resume: bool = False, page: LiveReport | N
     if one_shot:  # says now whether the patches fit
         patch_stream(data, config, "architecture")
     patch_stream(data, config, "weights")
-    check_sides(config, data, max(int(getattr(module, "smallest_input", 1)) for module in space.modules()))
+    check_validation(config, data, space.network.smallest_input)
     budget = make_budget(config)
     run = RunFolder(out, config, resume)
     run.page = LiveReport(out, "search", config, data.images, page)
@@ -229,8 +229,8 @@ def _space(config: Config) -> JointSearchSpace:
     raise unknown_name("search space", s.space, SPACES)
 
 
-def check_sides(config: Config, data: Data, smallest: int) -> None:
-    """Says before the search whether its patches and validation images suit every candidate.
+def check_validation(config: Config, data: Data, smallest: int) -> None:
+    """Says before the search whether its validation images suit every candidate.
 
     Args:
         config: Settings.
@@ -240,11 +240,6 @@ def check_sides(config: Config, data: Data, smallest: int) -> None:
     Raises:
         InputError: If one is smaller.
     """
-    if config.datasets.patch_size < smallest:
-        raise InputError(
-            f"Patches of {config.datasets.patch_size} pixels were asked for, but a candidate takes no side below "
-            f"{smallest}; raise datasets.patch_size, or name other candidates in search.attentions."
-        )
     scale = data.task.scale
     for index in data.split.validation[: config.val.max_images]:
         side = min(*data.images.hq_shape(index)[:2], config.val.max_side) // scale
