@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +58,18 @@ class Clock(pl.Callback):
 class Search:
     """A search that can be run for some iterations at a time."""
 
-    def __init__(self, way: str, batch: int, patch: int, device: torch.device, precision: str) -> None:
+    def __init__(
+        self,
+        way: str,
+        batch: int,
+        patch: int,
+        device: torch.device,
+        precision: str,
+        size: Mapping[str, Any] | None = None,
+    ) -> None:
         torch.manual_seed(0)
         self.device, self.precision = device, precision
-        space = JointSearchSpace("sr", 2)
+        space = JointSearchSpace("sr", 2, **(size or {}))
         settings = PartialChannelSettings(weight_warmup_iters=0, fast=way == "fast")
         self.strategy: Any = DARTS() if way == "nni" else PartialChannelDARTS(settings)
         self.strategy.mutate_model(space)
@@ -105,14 +114,14 @@ def peak_memory(way: str, arguments: argparse.Namespace) -> float:
     return float(output.split()[-1])
 
 
-def own_peak(way: str, arguments: argparse.Namespace) -> float:
-    device = torch.device(arguments.device)
-    if device.type == "cuda":
-        Search(way, arguments.batch, arguments.patch, device, arguments.precision).run(2)
-        return torch.cuda.max_memory_allocated(device) / 2**20
+def own_peak(make: Callable[[], Search]) -> tuple[float, list[float]]:
+    """MiB that a search takes at most above what this process holds now, and seconds of two iterations."""
     before = _status("VmRSS")
-    Search(way, arguments.batch, arguments.patch, device, arguments.precision).run(2)
-    return _status("VmHWM") - before
+    search = make()
+    times = search.run(2)
+    if search.device.type == "cuda":
+        return torch.cuda.max_memory_allocated(search.device) / 2**20, times
+    return _status("VmHWM") - before, times
 
 
 def _status(name: str) -> float:
@@ -177,7 +186,9 @@ def main() -> None:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     if arguments.memory_of:
-        print(own_peak(arguments.memory_of, arguments))
+        device = torch.device(arguments.device)
+        settings = (arguments.memory_of, arguments.batch, arguments.patch, device, arguments.precision)
+        print(own_peak(lambda: Search(*settings))[0])
         return
     result = measure(arguments)
     for way, spread in result["seconds"].items():
