@@ -3,8 +3,8 @@
     python -m benchmarks.growth --page benchmarks/growth.md --json growth.json
 
 From a middle point (2 modules, 4 + 4 nodes, all candidates, 64 channels, batch 4, patches of 32) one setting at a time
-is changed. Every point is a process of its own: the fast form of `pc_darts`, its first iteration not counted, the better
-of two; peak memory above what the process held before it built the network.
+is changed. Every point is a process of its own: the fast form of `pc_darts`, its first iteration not counted, the
+better of two; peak memory above what the process held before it built the network.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def page(result: dict[str, Any]) -> str:
         "",
         f"By `python -m benchmarks.growth --page benchmarks/growth.md` on {result['processor']}, {result['threads']} "
         f"threads, {result['date'][:10]}: one iteration of `pc_darts` (both steps), super-resolution x2.",
-        "The middle point has 2 modules, 4 + 4 nodes, all candidates, 64 channels, batch 4 and patches of 32 x 32; each",
+        "The middle point has 2 modules, 4 + 4 nodes, all candidates, 64 channels, batch 4, patches of 32 x 32; each",
         "table changes one of these. Memory is what the process took above what it held before.",
     ]
     for axis, points in result["axes"].items():
