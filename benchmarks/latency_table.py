@@ -1,11 +1,12 @@
 """How well the latency table predicts: measured latency of random genotypes against the sum of the table.
 
-python benchmarks/latency_table.py [--genotypes 20] [--channels 64] [--size 256x256] [--device cpu]
+python -m benchmarks.latency_table --json latency_table.json
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import statistics
 import tempfile
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.machine import machine
 from jsnas.candidates import TASK_ATTENTIONS
 from jsnas.cost_table import plain_genotype
 from jsnas.genotype import Genotype
@@ -22,13 +24,14 @@ from jsnas.operations import OPERATIONS
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--genotypes", type=int, default=20)
-    parser.add_argument("--modules", type=int, default=4)
-    parser.add_argument("--channels", type=int, default=64)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="where to write the figures")
+    parser.add_argument("--genotypes", type=int, default=20, help="random genotypes that are measured")
+    parser.add_argument("--modules", type=int, default=4, help="modules of their networks")
+    parser.add_argument("--channels", type=int, default=64, help="channels of their networks")
     parser.add_argument("--size", default="256x256", help="output height x width")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the genotypes")
     options = parser.parse_args()
     height, width = (int(side) for side in options.size.split("x"))
     device, size = torch.device(options.device), (height, width)
@@ -51,7 +54,11 @@ def main() -> None:
         predicted = table.predicted(genotype)
         errors.append(predicted / seconds - 1)
         print(f"predicted {predicted * 1e3:7.2f} ms, measured {seconds * 1e3:7.2f} ms, {errors[-1]:+.1%}")
-    print(f"mean error {statistics.mean(map(abs, errors)):.1%}, bias {statistics.mean(errors):+.1%}")
+    mean, bias = statistics.mean(map(abs, errors)), statistics.mean(errors)
+    print(f"mean error {mean:.1%}, bias {bias:+.1%}")
+    if options.json:
+        figures = {"benchmark": "latency_table", **machine(device), "mean_error": mean, "bias": bias, "errors": errors}
+        options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
