@@ -124,7 +124,7 @@ def probability_picture(probabilities: Mapping[str, Mapping[str, float]]) -> Pix
             color = tuple(round(255 - share * (255 - full)) for full in _FULL)
             draw.rectangle((left, top, left + _CELL_WIDTH - 2, top + _CELL_HEIGHT - 2), fill=color)
             words = f"{str(name)[:14]} {share:.0%}"
-            draw.text((left + 4, top + 4), words, fill="white" if share > 0.55 else "black")
+            draw.text((left + 4, top + 4), words, fill="white" if share > 0.9 else "black")
     return np.asarray(image)
 
 

@@ -10,6 +10,7 @@ from jsnas.report.svg_shapes import MINUS, TIMES
 from jsnas.report.svg_style import shorten
 
 _FIGURES = 4
+_MOST_SETS = 4
 
 
 def headline(run: RunData) -> str:
@@ -59,12 +60,15 @@ def sentence(run: RunData, running: bool) -> str:
             clause += f" {'is' if running else 'stopped'} at {train.metrics.last_iteration:,}"
         clauses.append(clause)
     psnr, gain = number(get(run.summary, "psnr_db")), number(get(run.summary, "gain_db"))
-    images = get(run.summary, "images")
+    restored = get(run.summary, "images")
     if psnr is not None and gain is not None:
-        count = f"{len(images)} " if isinstance(images, list) else ""
+        seen = f"{len(restored)} " if isinstance(restored, list) else ""
         other = "bicubic interpolation" if run.task_name == "sr" else "the input"
         side = "above" if gain >= 0 else "below"
-        clauses.append(f"the network restores {count}unseen images at {psnr:.2f} dB, {abs(gain):.2f} dB {side} {other}")
+        clauses.append(f"the network restores {seen}unseen images at {psnr:.2f} dB, {abs(gain):.2f} dB {side} {other}")
+    for dataset, value, count in evaluations(run):
+        images = f" of {count} image{'s' * (count > 1)}" if count else ""
+        clauses.append(f"jsnas evaluate measured {value:.2f} dB on {dataset}{images}")
     if not clauses:
         return "Nothing has been written by this run yet."
     whole_sentence = "; ".join(clauses) + "."
@@ -85,6 +89,8 @@ def figures(run: RunData, cost: RunCost | str) -> list[tuple[str, str, str]]:
                 "against " + ("bicubic" if run.task_name == "sr" else "the input"),
             )
         )
+    for dataset, value, _ in evaluations(run)[:1]:
+        found.append((f"{value:.2f}", "dB", f"PSNR on {dataset}"))
     best = number(get(run.checkpoint, "metrics", "validation_psnr_db"))
     if psnr is None and best is not None:
         found.append((f"{best:.2f}", "dB", "best PSNR on the held-out images"))
@@ -104,6 +110,17 @@ def figures(run: RunData, cost: RunCost | str) -> list[tuple[str, str, str]]:
     if metrics is not None and (series := metrics.series("loss")):
         found.append((f"{series[-1][1]:.3g}", "", "last loss of the training"))
     return found[:_FIGURES]
+
+
+def evaluations(run: RunData) -> list[tuple[str, float, int | None]]:
+    """Set, PSNR in dB and number of images of the first few results in ``evaluation.json``, whatever the convention."""
+    results = get(run.evaluation, "results")
+    found: list[tuple[str, float, int | None]] = []
+    for entry in results if isinstance(results, list) else []:
+        psnr = number(get(entry, "psnr_db"))
+        if psnr is not None and len(found) < _MOST_SETS:
+            found.append((shorten(str(entry.get("dataset")), 40), psnr, whole(entry.get("images"))))
+    return found
 
 
 def figure_list(found: list[tuple[str, str, str]]) -> Html | None:

@@ -208,6 +208,14 @@ def test_only_a_measurement_by_the_papers_convention_is_a_point(run: Path) -> No
         assert "this run (measured)" not in report_page(run)
 
 
+def test_an_evaluation_of_any_images_stands_at_the_top(run: Path) -> None:
+    entry = {"dataset": "mine <b>", "task": "sr", "scale": 2, "psnr_db": 33.456, "images": 2, "convention": "rgb"}
+    (run / "evaluation.json").write_text(json.dumps({"format": "jsnas-evaluation/1", "results": [entry, {}, 3]}))
+    words = " ".join(Reader(report_page(run)).words.split())
+    assert "jsnas evaluate measured 33.46 dB on mine <b> of 2 images." in words
+    assert "33.46 dB PSNR on mine <b>" in words
+
+
 def test_the_cost_is_that_of_the_network(run: Path) -> None:
     from jsnas.cost import cost_of
     from jsnas.network import JSNet, NetworkSettings
