@@ -20,10 +20,11 @@ class Progress:
         total: Steps in all.
         unit: What a step is called.
         done: Steps done before, by a run that is carried on.
+        shown: Whether anything is shown at all.
     """
 
-    def __init__(self, title: str, total: int, unit: str = "it", done: int = 0) -> None:
-        self._terminal = sys.stderr.isatty()
+    def __init__(self, title: str, total: int, unit: str = "it", done: int = 0, shown: bool = True) -> None:
+        self._shown, self._terminal = shown, shown and sys.stderr.isatty()
         self._bar = tqdm(
             total=total, initial=done, desc=title, unit=unit, file=sys.stderr, disable=not self._terminal, leave=True
         )
@@ -36,7 +37,7 @@ class Progress:
         if self._terminal:
             self._bar.set_postfix_str(note, refresh=False)
             self._bar.update(done - self._bar.n)
-        elif time.monotonic() - self._last_line >= _LINE_EVERY_SECONDS or done == self._total:
+        elif self._shown and (time.monotonic() - self._last_line >= _LINE_EVERY_SECONDS or done == self._total):
             self._last_line = time.monotonic()
             speed = (done - self._first) / max(self._last_line - self._start, 1e-9)
             left = (self._total - done) / speed if speed else float("inf")

@@ -10,20 +10,26 @@ from jsnas.conventions import preset
 from jsnas.data.degrade import add_noise
 from jsnas.restore import restore_array
 from trainers.config import Config
+from trainers.ranks import Ranks
 from trainers.streams import Data
 
 
-def validation_psnr(network: nn.Module, data: Data, config: Config, device: torch.device) -> float:
+def validation_psnr(
+    network: nn.Module, data: Data, config: Config, device: torch.device, ranks: Ranks | None = None
+) -> float:
     """Mean PSNR in dB of a network over the held-out images, cropped around the centre to a bounded size.
 
-    The network is put in evaluation mode meanwhile; noise is drawn from seed 0 for each image.
+    The network is put in evaluation mode meanwhile; noise is drawn from seed 0 for each image. Of several ranks, each
+    restores its share of the images, and all get the mean.
     """
     task, convention = data.task, preset(data.task)
     chosen = data.split.validation[: config.val.max_images]
     training = network.training
     network.eval()
-    scores = []
-    for index in chosen:
+    ranks = ranks or Ranks()
+    scores = [0.0] * len(chosen)
+    for place in range(ranks.rank, len(chosen), ranks.count):
+        index = chosen[place]
         hq = _centre(data.images.hq(index), config.val.max_side // task.scale * task.scale, task.scale)
         packed = data.images.lq(index)
         if task.sigma is not None:
@@ -31,9 +37,9 @@ def validation_psnr(network: nn.Module, data: Data, config: Config, device: torc
         elif packed is not None:
             lq = _centre(packed, config.val.max_side // task.scale, 1)
         restored = restore_array(network, lq, device)
-        scores.append(convention.score(restored, hq, task.scale, with_ssim=False).psnr_db)
+        scores[place] = convention.score(restored, hq, task.scale, with_ssim=False).psnr_db
     network.train(training)
-    return float(np.mean(scores))
+    return float(np.mean(ranks.sum(scores)))
 
 
 def _centre(image: np.ndarray, side: int, step: int) -> np.ndarray:

@@ -70,6 +70,8 @@ def run_parser(command: str, summary: str) -> Parser:
     parser.add_argument("--out", type=Path, help="run folder (default: runs/TASK-" + command + ")")
     parser.add_argument("--iterations", help="iterations in all")
     parser.add_argument("--seed", help="seed of everything random")
+    parser.add_argument("--devices", help="devices of each machine that share the batches out (default: 1)")
+    parser.add_argument("--num-nodes", help="machines that do so (default: 1)")
     parser.add_argument("--resume", action="store_true", help="carry on the run in the folder")
     return parser
 

@@ -23,6 +23,8 @@ def _search(words: Sequence[str]) -> None:
             "iterations": "search.total_iter",
             "weight_warmup_iters": "search.weight_warmup_iters",
             "strategy": "strategy.name",
+            "devices": "devices",
+            "num_nodes": "num_nodes",
         },
     )
     out = options.out or Path("runs") / f"{config.to_task().label}-search"
