@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+from tqdm import tqdm
 
 from jsnas.errors import InputError
 from trainers.config import Config
@@ -28,7 +30,7 @@ from trainers.ranks import check_devices, launcher_environment
 Result = TypeVar("Result")
 
 _OURS = "InputError: "
-_STOPPED = "jsnas: stopped"
+_STOPPED = 130  # exit code
 _GRACE_SECONDS = 2.0  # the process whose fault it is speaks first
 _RENDEZVOUS = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK")  # Lightning's names
 
@@ -54,20 +56,18 @@ def on_all_devices(function: Callable[..., Result], config: Config, *args: Any) 
         KeyboardInterrupt: If the run was stopped by Ctrl-C or SIGTERM; the processes have saved by then.
     """
     check_devices(config)
-    for name in ("torch.distributed.elastic", "torch.multiprocessing.spawn"):  # what matters of it is said below
-        logging.getLogger(name).setLevel(logging.CRITICAL)
     with tempfile.TemporaryDirectory(prefix="jsnas-ranks-") as folder:
         agent = elastic_launch(_launch_config(config, folder), _work)
+        logging.disable(logging.CRITICAL)  # what matters of the agent's log is said below
         try:
-            results = agent(function, config, *args)
+            results: dict[int, Result] = agent(function, config, *args)
         except ChildFailedError as error:
             raise _reason(*error.get_first_failure()) from None
-        except SignalException as error:
-            raise KeyboardInterrupt from error
-    result: Result = results[min(results)]
-    if isinstance(result, str) and result == _STOPPED:
-        raise KeyboardInterrupt
-    return result
+        except SignalException:
+            raise KeyboardInterrupt from None
+        finally:
+            logging.disable(logging.NOTSET)
+    return results[min(results)]
 
 
 def _launch_config(config: Config, folder: str) -> LaunchConfig:
@@ -109,12 +109,15 @@ def _launch_config(config: Config, folder: str) -> LaunchConfig:
 
 
 def _work(function: Callable[..., Any], config: Config, *args: Any) -> Any:
-    """One of the processes."""
+    """One of the processes; the first one ends first, for the agent then ends the others."""
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)  # it tells of every process that it starts
+    tqdm.set_lock(threading.RLock())  # its own leaves a semaphore behind in a process that is killed
     try:
         return function(config, *args)
     except KeyboardInterrupt:
-        return _STOPPED
+        if os.environ["RANK"] != "0":
+            time.sleep(_GRACE_SECONDS)
+        os._exit(_STOPPED)  # a process that returns waits for the agent, which may be gone
     except BaseException as error:
         if not isinstance(error, InputError) or os.environ["RANK"] != "0":
             time.sleep(_GRACE_SECONDS)
@@ -130,6 +133,8 @@ def _reason(rank: int, failure: ProcessFailure) -> BaseException:
             f"The run was stopped because {where} was killed by {name}{why}; carry on with --resume from the last "
             "state."
         )
+    if failure.exitcode == _STOPPED:
+        return KeyboardInterrupt()
     content: Any = failure.message
     text = str(content["message"] if isinstance(content, dict) else content)
     if text.startswith(_OURS):

@@ -147,7 +147,16 @@ def check_devices(config: Config) -> None:
 
 
 def launcher_environment() -> TorchElasticEnvironment | SLURMEnvironment | None:
-    """What started this process as one of several; ``None`` where nothing did."""
+    """What started this process as one of several; ``None`` where nothing did.
+
+    Raises:
+        InputError: If SLURM did, in a way that Lightning cannot use.
+    """
     if TorchElasticEnvironment.detect():
         return TorchElasticEnvironment()
-    return SLURMEnvironment() if SLURMEnvironment.detect() else None
+    if not SLURMEnvironment.detect():
+        return None
+    try:
+        return SLURMEnvironment()
+    except RuntimeError as error:  # Lightning looks whether SLURM was asked for tasks as it needs them
+        raise InputError(f"SLURM's settings do not fit: {' '.join(str(error).split())}") from error
