@@ -48,7 +48,7 @@ class DatasetsConfig:
     """The packed images and how patches are drawn.
 
     Attributes:
-        path: The H5 file of `jsnas pack`.
+        path: The H5 file of `jsnas pack`, or a folder of such files, which are one data set in the order of names.
         patch_size: Side of the low-quality patch in pixels.
         batch_size: Patches a batch, of all devices together; N devices take the N-th part of it each, so that a run
             gives the same on any number of them.

@@ -82,7 +82,7 @@ def _launch_config(config: Config, folder: str) -> LaunchConfig:
         if missing:
             raise InputError(
                 f"A run on {config.num_nodes} machines needs {', '.join(missing)} in the environment of each (the "
-                "address and a free port of the first machine, and the number of this one from 0), or torchrun or SLURM."
+                "address and a free port of the first machine, and this one's number from 0), or torchrun or SLURM."
             )
         address, port, number = (os.environ[name] for name in _RENDEZVOUS)
         if not port.isdecimal() or not number.isdecimal() or int(number) >= config.num_nodes:

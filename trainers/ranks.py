@@ -12,10 +12,12 @@ import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from torch import Tensor
 from torch import distributed as dist
 
@@ -27,7 +29,7 @@ _DIGEST_BYTES = 32
 
 @dataclass
 class Ranks:
-    """This process among those of its run; alone, every method is trivial.
+    """One process among those of its run; alone, every method is trivial.
 
     Attributes:
         rank: Number of this process, from 0; 0 is the only one that writes.
@@ -40,7 +42,7 @@ class Ranks:
 
     @classmethod
     def of(cls, config: Config) -> Ranks:
-        """This process's place in a run of ``config``, as its launcher (torchrun, SLURM or ours) has set it.
+        """The place of this process in a run of ``config``, as its launcher (torchrun, SLURM or ours) has set it.
 
         Raises:
             InputError: If the batch, the device or the launcher does not fit the number of devices.
@@ -67,8 +69,8 @@ class Ranks:
 
     def silence_others(self) -> None:
         """Turns standard output and warnings off in all processes but the first; errors are still said."""
-        if not self.first:
-            sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # for the rest of the process
+        if not self.first:  # for the rest of the process
+            sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
             warnings.simplefilter("ignore")
         if self.count > 1:  # torch's advice on layouts, of use to nobody here
             warnings.filterwarnings("ignore", message="Grad strides do not match")

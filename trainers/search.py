@@ -83,8 +83,8 @@ def search(config: Config, out: Path, resume: bool = False, page: LiveReport | N
     one_shot = is_one_shot(strategy)
     if ranks.count > 1 and not isinstance(strategy, DifferentiableStrategy | MendedRandomOneShot):
         raise InputError(
-            f"A search with '{config.strategy.name}' runs on one device; leave --devices and --num-nodes out, or search "
-            "with pc_darts, darts, gumbel_darts, proxyless or random_oneshot."
+            f"A search with '{config.strategy.name}' runs on one device; leave --devices and --num-nodes out, or "
+            "search with pc_darts, darts, gumbel_darts, proxyless or random_oneshot."
         )
     if one_shot and config.search.weight_warmup_iters >= config.search.total_iter:
         raise InputError(

@@ -66,7 +66,8 @@ class SearchJournal(pl.Callback):
         """Puts a saved state back and opens the progress line."""
         self._stop.__enter__()
         self.ranks.connect()
-        self.ranks.check_equal("data or state", [self.data.images.sha256(), int(self.state["iteration"]) if self.state else 0])
+        first = int(self.state["iteration"]) if self.state is not None else 0
+        self.ranks.check_equal("data or state", [self.data.images.sha256(), first])
         done = 0
         if self.state is not None:
             pl_module.training_module.model.load_state_dict(self.state["network"])

@@ -24,7 +24,7 @@ class Data:
     """The images of a run.
 
     Attributes:
-        images: The packed H5.
+        images: The packed images.
         split: Which images serve for what.
         task: The task with its level.
     """
@@ -35,7 +35,7 @@ class Data:
 
 
 def open_data(config: Config) -> Data:
-    """Opens the H5 that the config names.
+    """Opens the H5, or the folder of them, that the config names.
 
     Raises:
         InputError: If none is named, it cannot be read, is of another task, or cannot be split as asked.
@@ -49,7 +49,14 @@ def open_data(config: Config) -> Data:
 
 
 def patch_stream(data: Data, config: Config, part: str, ranks: Ranks | None = None) -> PatchBatches:
-    """The endless stream of batches of one part, ``"weights"`` or ``"architecture"``; of several ranks, this one's share."""
+    """The endless stream of batches of one part, ``"weights"`` or ``"architecture"``.
+
+    Args:
+        data: The images.
+        config: Settings.
+        part: Which part.
+        ranks: The processes that share each batch out; this one gets its share.
+    """
     d = config.datasets
     seed = 2 * config.manual_seed + _STREAM_SEEDS[part]
     indices = data.split.weights if part == "weights" else data.split.architecture

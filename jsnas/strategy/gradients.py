@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-
 Average = Callable[[list[Tensor]], list[Tensor]]
 
 

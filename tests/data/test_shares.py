@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -39,7 +37,9 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, H5Images]:
     seed=st.integers(0, 2**63),
     index=st.integers(0, 10**6),
 )
-def test_the_shares_are_together_the_whole_batch(packed, task: Task, parts: int, size: int, seed: int, index: int) -> None:
+def test_the_shares_are_together_the_whole_batch(
+    packed, task: Task, parts: int, size: int, seed: int, index: int
+) -> None:
     def stream(share: tuple[int, int]) -> PatchBatches:
         return PatchBatches(packed[task.name], task, [0, 1, 2], 9, parts * size, seed, share=share)
 
