@@ -176,6 +176,8 @@ class ExperimentConfig:
         sweep: For one-shot strategies, a list of values for each dotted setting, such as manual_seed or
             strategy.args.partial, or a range as NNI writes it.
         tuner: What picks the values of a sweep, grid, random, tpe, anneal or evolution.
+        training_service: YAML file of NNI's section training_service, for trials on other machines, or null for this
+            one (docs/many-machines.md).
         retrain: Whether a one-shot trial ends by training what it found for search.trial_iter iterations and reports
             the PSNR of that, rather than the one of the supernet.
     """
@@ -185,6 +187,7 @@ class ExperimentConfig:
     port: int = 8080
     sweep: dict[str, Any] = field(default_factory=dict)
     tuner: str = "grid"
+    training_service: str | None = None
     retrain: bool = False
 
 

@@ -23,9 +23,11 @@ from jsnas.genotype import Genotype
 from jsnas.sample import sample_from_genotype
 from trainers.config import Config, load_config
 from trainers.experiment_plan import NETWORK, make_plan, nni_config, resolved
+from trainers.experiment_service import load_service
 from trainers.experiment_trials import TrialTable
 from trainers.portal import EVERYWHERE_WARNING, Portal
 from trainers.run_folder import RunFolder
+from trainers.tunnels import Tunnels
 
 _POLL_SECONDS = 1.0
 
@@ -72,12 +74,14 @@ def experiment(config: Config, out: Path, page: Page, resume: bool = False) -> d
     run = RunFolder(out, config, resume)
     if not resume:
         run.write_json("experiment.json", {"id": identity, "trials": []})
-    table = TrialTable(out / "trials", _penalty(config) if plan.kind == NETWORK else None)
+    table = TrialTable(out / "trials", _penalty(config) if plan.kind == NETWORK else None, portal.trial_errors)
+    tunnels: Tunnels | None = None
     with _sigterm_as_ctrl_c():
         try:
             content = nni_config(plan, config, out)
             if resume:
                 _save_nni_config(out, identity, content)
+            tunnels = Tunnels(load_service(config.experiment.training_service).tunnelled, portal.port)
             portal.start("resume" if resume else "create", content)
             _show(portal, page)
             while not _finished(portal):
@@ -93,6 +97,8 @@ def experiment(config: Config, out: Path, page: Page, resume: bool = False) -> d
             raise
         finally:
             portal.stop()
+            if tunnels is not None:
+                tunnels.close()
             summary = _summarise(run, identity, table)
             run.close()
     return summary
