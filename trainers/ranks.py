@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning_fabric import seed_everything
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from torch import Tensor
@@ -75,6 +76,12 @@ class Ranks:
         if self.count > 1:  # torch's advice on layouts, of use to nobody here
             warnings.filterwarnings("ignore", message="Grad strides do not match")
 
+    def seed(self, seed: int) -> None:
+        """Seeds python, numpy and torch alike in all processes."""
+        seed_everything(seed, verbose=False)
+        if self.count > 1:  # else Lightning seeds again when it connects the processes, which one process never does
+            del os.environ["PL_GLOBAL_SEED"]
+
     def connect(self) -> None:
         """Opens the channel; called once in every process when torch's process group is there."""
         if self.count > 1 and self._group is None:
@@ -98,6 +105,19 @@ class Ranks:
         if self.count == 1:
             return value
         return torch.full_like(value, self.sum([value.item()])[0] / self.count)
+
+    def check_start(self, data_sha256: str, folder: Path, first: int) -> None:
+        """Makes sure that all processes start from the same.
+
+        Args:
+            data_sha256: Hash of the images.
+            folder: The run folder, where the first process has written by now.
+            first: Iterations done before.
+
+        Raises:
+            InputError: If they do not.
+        """
+        self.check_equal("data, run folder or state", [data_sha256, (folder / "config.yaml").exists(), first])
 
     def check_equal(self, what: str, parts: Sequence[Tensor | str | int]) -> None:
         """Makes sure that all processes hold the same, bit for bit.

@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 from pytorch_lightning.strategies import DDPStrategy
 
 from jsnas.candidates import ALL_OPERATIONS
@@ -76,7 +75,7 @@ def search(config: Config, out: Path, resume: bool = False, page: LiveReport | N
             f"A search with '{config.strategy.name}' cannot be carried on; start it anew in another --out."
         )
     quiet_nni()
-    pl.seed_everything(config.manual_seed, verbose=False)
+    ranks.seed(config.manual_seed)
     strategy = make_strategy(config)
     space = build_space(config)
     check_space(strategy, space)
@@ -85,6 +84,11 @@ def search(config: Config, out: Path, resume: bool = False, page: LiveReport | N
         raise InputError(
             f"A search with '{config.strategy.name}' runs on one device; leave --devices and --num-nodes out, or "
             "search with pc_darts, darts, gumbel_darts, proxyless or random_oneshot."
+        )
+    if ranks.count > 1 and config.search.budget == "latency":
+        raise InputError(
+            "Latencies are measured, so every process would have others; search on one device, or with search.budget "
+            "multiply_adds."
         )
     if one_shot and config.search.weight_warmup_iters >= config.search.total_iter:
         raise InputError(

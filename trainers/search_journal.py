@@ -67,7 +67,7 @@ class SearchJournal(pl.Callback):
         self._stop.__enter__()
         self.ranks.connect()
         first = int(self.state["iteration"]) if self.state is not None else 0
-        self.ranks.check_equal("data or state", [self.data.images.sha256(), first])
+        self.ranks.check_start(self.data.images.sha256(), self.run.path, first)
         done = 0
         if self.state is not None:
             pl_module.training_module.model.load_state_dict(self.state["network"])

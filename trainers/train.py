@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric, seed_everything
+from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
 
@@ -73,7 +73,7 @@ def _train(config: Config, out: Path, resume: bool, page: LiveReport | None = No
     genotype = load_genotype(config)
     stream = patch_stream(data, config, "weights", ranks)
     settings = NetworkSettings.for_task(data.task, **vars(config.network))
-    seed_everything(config.manual_seed, verbose=False)
+    ranks.seed(config.manual_seed)
     network = JSNet(genotype, settings)
     with RunFolder(out, config, resume, ranks.first) as run:
         run.page = LiveReport(out, "train", config, data.images, page) if ranks.first else None
@@ -119,7 +119,7 @@ def _fit(
             average.load_state_dict(state["average"])
         restore_random_states(state["random"])
         run.rewind(first)
-    ranks.check_equal("data or state", [data.images.sha256(), first])
+    ranks.check_start(data.images.sha256(), run.path, first)
 
     batches = patch_loader(stream, first, total, worker_count(config))
     with Progress("train", total, done=first, shown=ranks.first) as progress, StopRequest() as stop:

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 
 from jsnas.errors import InputError
 from jsnas.genotype import Genotype
-from trainers.config import Config, load_config
+from trainers.config import Config, StrategyConfig, load_config
 from trainers.launch import on_all_devices, starts_processes
 from trainers.ranks import Ranks
 from trainers.run_folder import RunFolder
@@ -67,9 +67,13 @@ def test_a_training_on_two_devices_carried_on_on_one_equals_one_that_never_chang
     assert len(lines[0]) == len(lines[1]) == 4
 
 
+# The first is the paper's; the second draws noise in every step, which has to be the same in all processes.
+@pytest.mark.parametrize("strategy", ["pc_darts", "gumbel_darts"])
 def test_a_search_carried_on_under_torchrun_on_two_devices_derives_the_same(
-    tiny: Path, config: Config, tmp_path: Path
+    tiny: Path, config: Config, tmp_path: Path, strategy: str
 ) -> None:
+    args = config.strategy.args if strategy == "pc_darts" else {}
+    config = dataclasses.replace(config, strategy=StrategyConfig(strategy, args))
     genotype = search(config, tmp_path / "whole")
     search(on(config, 1, search=4), tmp_path / "cut")
     file = tmp_path / "config.yaml"
@@ -158,6 +162,19 @@ def test_what_cannot_be_spread_is_refused_before_anything_starts(
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(InputError, match=words):
         train(dataclasses.replace(config, **changes), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("setting", "value"), [("strategy", StrategyConfig("random")), ("budget", "latency")])
+def test_searches_that_would_not_be_one_search_are_refused(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, value: Any
+) -> None:
+    monkeypatch.setattr("trainers.search.Ranks.of", lambda config: Ranks(0, 2))
+    changes = (
+        {"strategy": value} if setting == "strategy" else {"search": dataclasses.replace(config.search, budget=value)}
+    )
+    with pytest.raises(InputError, match="on one device"):
+        search(dataclasses.replace(config, **changes), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
