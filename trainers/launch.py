@@ -43,6 +43,8 @@ def starts_processes(config: Config) -> bool:
 def on_all_devices(function: Callable[..., Result], config: Config, *args: Any) -> Result:
     """Runs a recipe in a process for every device of this machine.
 
+    A script that calls it does so below ``if __name__ == "__main__":``, for the processes import the script.
+
     Args:
         function: The recipe, importable; it is called with ``config`` and ``args`` in every process.
         config: Settings.

@@ -175,7 +175,7 @@ def _leaves_some_out(network: JSNet) -> bool:
     """Whether some parameters have no part in the output, as where no node takes the output of an edge."""
     with torch.random.fork_rng():
         probe, side = copy.deepcopy(network), network.smallest_input
-        probe(torch.zeros(1, network.settings.image_channels, side, side)).sum().backward()
+        probe(torch.zeros(2, network.settings.image_channels, side, side)).sum().backward()
     return any(parameter.grad is None for parameter in probe.parameters())
 
 

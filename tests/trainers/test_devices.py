@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from jsnas.errors import InputError
 from jsnas.genotype import Genotype
 from trainers.config import Config, StrategyConfig, load_config
+from trainers.experiment_plan import make_plan
 from trainers.launch import on_all_devices, starts_processes
 from trainers.ranks import Ranks
 from trainers.run_folder import RunFolder
@@ -72,7 +73,7 @@ def test_a_training_on_two_devices_carried_on_on_one_equals_one_that_never_chang
 def test_a_search_carried_on_under_torchrun_on_two_devices_derives_the_same(
     tiny: Path, config: Config, tmp_path: Path, strategy: str
 ) -> None:
-    args = config.strategy.args if strategy == "pc_darts" else {}
+    args = config.strategy.args if strategy == "pc_darts" else {"annealing_iters": 8}  # whatever total_iter is
     config = dataclasses.replace(config, strategy=StrategyConfig(strategy, args))
     genotype = search(config, tmp_path / "whole")
     search(on(config, 1, search=4), tmp_path / "cut")
@@ -88,7 +89,7 @@ def test_a_search_carried_on_under_torchrun_on_two_devices_derives_the_same(
     alphas = [name for name in whole["network"] if "_arch_" in name]
     assert alphas
     for name in alphas:
-        torch.testing.assert_close(whole["network"][name], cut["network"][name], rtol=0, atol=2e-6)
+        torch.testing.assert_close(whole["network"][name], cut["network"][name], rtol=0, atol=1e-6)
     difference = torch.cat(
         [
             (value - cut["network"][name]).abs().flatten()
@@ -97,14 +98,15 @@ def test_a_search_carried_on_under_torchrun_on_two_devices_derives_the_same(
         ]
     )
     # Adam's eps is not a setting of the search: a weight whose gradient is next to nothing takes a whole step.
-    assert (difference < 1e-6).double().mean() > 0.99
+    assert (difference < 1e-6).double().mean() > 0.999
 
 
 def test_when_a_process_is_killed_the_run_ends_and_says_so(tiny: Path, config: Config, tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(on(config, 2, train=100_000).to_yaml())
     command = [sys.executable, "-m", "jsnas", "train", "--config", str(file), "--out", str(tmp_path / "run")]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    try:
         deadline = time.monotonic() + 120
         while not list((tmp_path / "run" / "states").glob("*.pt")) and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -113,6 +115,8 @@ def test_when_a_process_is_killed_the_run_ends_and_says_so(tiny: Path, config: C
         assert len(workers) == 2
         max(workers, key=lambda worker: worker.pid).kill()
         _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 2
     assert "process 1" in errors and "SIGKILL" in errors and "--resume" in errors
     assert "Traceback" not in errors
@@ -176,6 +180,11 @@ def test_searches_that_would_not_be_one_search_are_refused(
     with pytest.raises(InputError, match="on one device"):
         search(dataclasses.replace(config, **changes), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_trials_of_an_experiment_take_one_device_each(config: Config, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="take one device each"):
+        make_plan(on(config, 2), tmp_path / "run")
 
 
 @pytest.mark.parametrize("setting", ["devices", "num_nodes"])
