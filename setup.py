@@ -50,6 +50,7 @@ setup(
     ],
     extras_require={
         "draw": ["typst>=0.13,<1"],  # for `jsnas draw` as PNG and PDF
+        "docs": ["sphinx>=8.2,<10", "furo>=2025.7.19", "myst-parser>=4,<6"],
         "rl": ["tianshou>=0.4.11,<1", "gym>=0.26,<0.27"],  # for the strategies enas and rl
         "dev": [
             "pytest>=8.2",

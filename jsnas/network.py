@@ -207,7 +207,12 @@ def upsampler(channels: int, scale: int) -> nn.Sequential:
 
 
 class RestorationNetwork(nn.Module):
-    """Head, stacked modules, fusion, upsampling and tail (Fig. 4a) around modules that ``make_module`` makes."""
+    """Head, stacked modules, fusion, upsampling and tail (Fig. 4a) around modules that ``make_module`` makes.
+
+    Attributes:
+        settings: As given.
+        smallest_input: Smallest side in pixels it takes (15 where ``esa`` is in it or among its candidates).
+    """
 
     def __init__(self, settings: NetworkSettings, make_module: Callable[[], nn.Module]) -> None:
         super().__init__()
@@ -224,9 +229,19 @@ class RestorationNetwork(nn.Module):
         self.upsample = upsampler(width, settings.scale)
         self.tail = nn.Conv2d(width, image_channels, 3, padding=1)
         self.add_mean = MeanShift(image_channels, 1)
+        self.smallest_input = max(int(getattr(module, "smallest_input", 1)) for module in self.modules())
 
     def forward(self, x: Tensor) -> Tensor:
-        """B x image channels x H x W in [0, 255] to B x image channels x sH x sW, about [0, 255], not clipped."""
+        """B x image channels x H x W in [0, 255] to B x image channels x sH x sW, about [0, 255], not clipped.
+
+        Raises:
+            InputError: If a side is below ``smallest_input``.
+        """
+        if min(x.shape[2], x.shape[3]) < self.smallest_input:
+            raise InputError(
+                f"The image is {x.shape[3]}x{x.shape[2]} pixels, but the smallest side this network takes is "
+                f"{self.smallest_input}; enlarge or pad the image."
+            )
         x = self.head(self.subtract_mean(x))
         features = [x]
         for module in self.body:
@@ -274,7 +289,6 @@ class JSNet(RestorationNetwork):
         genotype: As given.
         settings: As given.
         metadata: What its checkpoint said about it; empty for a network made here.
-        smallest_input: Smallest side in pixels it takes (15 with ``esa``).
 
     Raises:
         InputError: If the genotype names an unknown candidate or does not fit the settings.
@@ -315,7 +329,6 @@ class JSNet(RestorationNetwork):
         )
         self.genotype = genotype
         self.metadata: dict[str, Any] = {}
-        self.smallest_input = max(int(getattr(module, "smallest_input", 1)) for module in self.modules())
 
     def forward(self, x: Tensor) -> Tensor:
         """Restores images: B x C x H x W float in [0, 255] to B x C x sH x sW, about [0, 255], not clipped.
@@ -327,10 +340,5 @@ class JSNet(RestorationNetwork):
         if x.dim() != 4 or x.shape[1] != channels:
             raise InputError(
                 f"An input of shape {tuple(x.shape)} was given; this network takes B x {channels} x H x W."
-            )
-        if min(x.shape[2], x.shape[3]) < self.smallest_input:
-            raise InputError(
-                f"The image is {x.shape[3]}x{x.shape[2]} pixels, but the smallest side this network takes is "
-                f"{self.smallest_input}; enlarge or pad the image."
             )
         return super().forward(x)

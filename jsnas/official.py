@@ -181,9 +181,9 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise InputError(f"There is no file '{path}'; give a checkpoint that the authors released (.pt).")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises half a dozen kinds for damaged, foreign and code-carrying files
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"'{path}' cannot be read as a file of tensors ({reason}); give {_RELEASED}.") from error
+    except Exception as error:
+        # torch raises half a dozen kinds for damaged, foreign and code-carrying files, and may advise to run the code.
+        raise InputError(f"'{path}' cannot be read as a file of tensors alone; give {_RELEASED}.") from error
     if not isinstance(content, dict) or not content:
         raise InputError(f"'{path}' holds a {type(content).__name__}; {_RELEASED} is a dictionary of tensors.")
     for name, value in content.items():

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
+from jsnas.attentions import ATTENTIONS
+from jsnas.operations import OPERATIONS
 from trainers.config import Config, load_config
 
 
@@ -19,6 +21,17 @@ def shared() -> Path:
     if not (folder / "golden").is_dir():
         pytest.skip("needs the folder of reference images and outputs")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def forget_plugins() -> Iterator[None]:
+    """Blocks that a test makes known are unknown to the next one."""
+    tables = (OPERATIONS, ATTENTIONS)
+    known = [dict(table) for table in tables]
+    yield
+    for table, before in zip(tables, known, strict=True):
+        table.clear()
+        table.update(before)
 
 
 @pytest.fixture(scope="session")

@@ -82,7 +82,8 @@ def compare(
                 seed = config.manual_seed + k
                 folder = out / f"{name.replace(':', '.')}-{seed}"
                 results.append(_search_and_train(configs[name], seed, folder, resume))
-                progress.update(len(comparisons) * seeds + k + 1, f"{name} {results[-1]['psnr_db']:.2f} dB")
+                figures: dict[str, float | str] = {"strategy": name, "psnr_db": float(results[-1]["psnr_db"])}
+                progress.update(len(comparisons) * seeds + k + 1, figures)
             columns: dict[str, Any] = {
                 field.name: [result[field.name] for result in results]
                 for field in dataclasses.fields(Comparison)

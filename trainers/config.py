@@ -75,7 +75,7 @@ class StrategyConfig:
 
     Attributes:
         name: Name of the strategy; `jsnas list strategies` shows them.
-        args: Its own settings by name.
+        args: Its own settings by name, each also as --strategy.args.NAME; `jsnas list strategies` shows them.
     """
 
     name: str = "pc_darts"
@@ -282,6 +282,9 @@ class Config:
             for name in names:
                 if (value := getattr(getattr(self, section), name)) < 0:
                     raise InputError(f"'{section}.{name}' is {value}; give 0 or more.")
+        for name in ("operations", "attentions"):
+            if getattr(self.search, name) == []:
+                raise InputError(f"'search.{name}' names no candidate; name some, or leave it out for the usual ones.")
         if self.search.guard not in GUARDS:
             raise unknown_name("guard", self.search.guard, GUARDS)
         for name in ("guard_skip_share", "guard_skip_weight"):
@@ -389,19 +392,26 @@ def _with_strategy(content: dict[str, Any], overrides: typing.Sequence[str]) -> 
 
 def settings_help() -> str:
     """Every dotted setting with its default and what it is, a line each."""
-    return "\n".join(_help_lines(Config, ""))
+    return "\n".join(help_lines(Config, ""))
 
 
-def _help_lines(cls: type, prefix: str) -> list[str]:
-    texts = {p.arg_name: p.description or "" for p in parse_docstring(cls.__doc__ or "").params}
+def help_lines(cls: type, prefix: str) -> list[str]:
+    """A line for each field of a dataclass of settings: its dotted option, what it is, its default.
+
+    Args:
+        cls: The dataclass; it and those it derives from say in their docstrings what the fields are.
+        prefix: What stands before a field's name, such as ``"search."``.
+    """
+    described = [p for base in cls.__mro__ for p in parse_docstring(base.__doc__ or "").params]
+    texts = {p.arg_name: p.description or "" for p in described}
     lines = []
     for item in fields(cls):
         kind = typing.get_type_hints(cls)[item.name]
         if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-            lines += _help_lines(kind, f"{prefix}{item.name}.")
+            lines += help_lines(kind, f"{prefix}{item.name}.")
         else:
             default = {} if item.default is dataclasses.MISSING else item.default
-            text = " ".join(texts[item.name].split())
+            text = _one_line(texts[item.name])
             lines.append(f"  --{prefix}{item.name}  {text} (default: {'null' if default is None else default})")
     return lines
 

@@ -7,13 +7,14 @@ keep the best.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import re
 import signal
 import sqlite3
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -21,6 +22,7 @@ from typing import Any, NoReturn
 from jsnas.errors import InputError
 from jsnas.genotype import Genotype
 from jsnas.sample import sample_from_genotype
+from trainers.budget import Budget, budget_sentence, make_budget
 from trainers.config import Config, load_config
 from trainers.experiment_plan import NETWORK, make_plan, nni_config, resolved
 from trainers.experiment_service import load_service
@@ -55,7 +57,8 @@ def experiment(config: Config, out: Path, page: Page, resume: bool = False) -> d
     Args:
         config: Settings; the data must be named.
         out: The run folder: ``config.yaml``, ``experiment.json``, ``genotype.json`` of the best trial, ``trials/``
-            (a run folder each) and ``nni/`` (NNI's own files, for this user alone).
+            (a run folder each), ``nni/`` (NNI's own files, for this user alone) and, where there is a budget,
+            ``budget.json``.
         page: How the page is shown.
         resume: Whether to carry on the experiment in the folder, with ``config`` as it was saved there.
 
@@ -74,7 +77,9 @@ def experiment(config: Config, out: Path, page: Page, resume: bool = False) -> d
     run = RunFolder(out, config, resume)
     if not resume:
         run.write_json("experiment.json", {"id": identity, "trials": []})
-    table = TrialTable(out / "trials", _penalty(config) if plan.kind == NETWORK else None, portal.trial_errors)
+    budget = make_budget(config) if plan.kind == NETWORK else None  # a search keeps its own
+    penalty = None if budget is None else functools.partial(_penalty, budget)
+    table = TrialTable(out / "trials", penalty, portal.trial_errors)
     tunnels: Tunnels | None = None
     with _sigterm_as_ctrl_c():
         try:
@@ -91,6 +96,10 @@ def experiment(config: Config, out: Path, page: Page, resume: bool = False) -> d
             for line in table.update(portal.poll("/trial-jobs")):
                 print(line, flush=True)
             summary = _summarise(run, identity, table)
+            if budget is not None and (best := table.best_genotype()) is not None:
+                report = budget.report(best)
+                run.write_json("budget.json", report)
+                print(budget_sentence(report), file=sys.stderr)
             _linger(portal, page)
         except KeyboardInterrupt:
             print(f"Stopping the trials; `jsnas experiment --resume {out}` carries on.", file=sys.stderr)
@@ -129,12 +138,9 @@ def view(out: Path, page: Page) -> None:
             run.close()
 
 
-def _penalty(config: Config) -> Callable[[Genotype], float] | None:
+def _penalty(budget: Budget, genotype: Genotype) -> float:
     """What a budget takes from the PSNR of a trial's genotype."""
-    from trainers.budget import make_budget
-
-    budget = make_budget(config)
-    return None if budget is None else lambda genotype: budget.sample_penalty(sample_from_genotype(genotype))
+    return budget.sample_penalty(sample_from_genotype(genotype))
 
 
 def saved_config(out: Path, max_trials: int | None) -> Config:

@@ -74,11 +74,6 @@ def make_plan(config: Config, folder: Path) -> Plan:
                 f"Strategy '{config.strategy.name}' trains one network a trial, so there is nothing to sweep; leave "
                 "experiment.sweep out, or choose a one-shot strategy such as pc_darts."
             )
-        if config.search.budget is not None:
-            raise InputError(
-                "The trials of an experiment are judged by PSNR alone; leave search.budget out, or use `jsnas search`, "
-                "where it counts."
-            )
         shown = {label_in_words(label): _choices(mutable) for label, mutable in space.simplify().items()}
         advisor = {
             "className": "trainers.experiment_advisor.StrategyAdvisor",

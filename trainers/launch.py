@@ -143,7 +143,7 @@ def _reason(rank: int, failure: ProcessFailure) -> BaseException:
         return InputError(text.removeprefix(_OURS))
     if any(word in text for word in ("onnection", "gloo", "NCCL", "peer")):
         return InputError(
-            f"The run was stopped because {where} lost the others ({text.splitlines()[0].partition('. ')[0]}); see what the other "
+            f"The run was stopped because {where} lost the others ({text.partition('. ')[0]}); see what the other "
             "machines say, and carry on with --resume from the last state."
         )
     trace = content.get("extraInfo", {}).get("py_callstack", "") if isinstance(content, dict) else ""

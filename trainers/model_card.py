@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from jsnas.conventions import Convention, preset
 from jsnas.cost import PAPER_SIZE, cost_of
+from jsnas.data.atomic import atomic_file
 from jsnas.data.patches import Split
 from jsnas.errors import InputError
 from jsnas.network import JSNet
@@ -47,58 +48,110 @@ class ModelCard:
             scores: What was measured, by name with its unit, such as ``{"PSNR, dB": 31.2}``.
             measured_on: What it was measured on.
         """
-        task, network = self._data.task, self._network
+        task, images = self._data.task, self._data.images
         convention = preset(task)
-        images, split = self._data.images, self._data.split
-        front = {
-            "license": None,
-            "library_name": "jsnas",
-            "tags": ["image-restoration", "neural-architecture-search", task.label],
-        }
-        settings = ", ".join(f"{key} {value}" for key, value in asdict(network.settings).items())
-        lines = [
-            "---",
-            "# Choose the licence of these weights and put its SPDX name here; none is given yet.",
-            *(f"{key}: {json.dumps(value)}" for key, value in front.items()),
-            "---",
-            f"# JSNet for {task.label}",
-            "",
-            f"{_TASKS[task.name].format(**asdict(task))}. Maps float images B x {network.settings.image_channels} x H "
-            f"x W in [0, 255] to the same, {task.scale} times as large.",
-            "",
-            "| | |",
-            "|---|---|",
-            f"| Task | {task.name} |",
-            f"| Scale | {task.scale} |",
-            *([f"| Noise level sigma | {task.sigma:g} |"] if task.sigma is not None else []),
-            *([f"| JPEG quality | {task.quality} |"] if task.quality is not None else []),
-            f"| Iterations | {iteration:,} of {self._config.train.total_iter:,} |",
-            f"| Parameters | {self._cost['parameters']:,} |",
-            f"| Multiply-adds | {self._cost['multiply_adds']} |",
-            f"| Smallest input | {network.smallest_input} x {network.smallest_input} pixels |",
-            f"| Network | {settings} |",
-            f"| Module | {_cell(str(network.genotype))} |",
-            "| Licence | not chosen: see the first lines of this file |",
-            "",
-            "## Scores",
-            "",
-            *(f"- {name}: {value:.4f}" for name, value in scores.items()),
-            f"- Measured on {measured_on}.",
-            f"- Convention `{convention.name}`: {convention_words(convention, task)}.",
-            "",
-            "## Data",
-            "",
-            f"- `{_cell(Path(images.path).name)}`: {len(images)} packed images, SHA-256 of names and pixels "
-            f"`{images.sha256()}`.",
-            f"- {split_words(split)}",
-            "",
-            "## Made with",
-            "",
-            ", ".join(f"{name} {version}" for name, version in versions().items()) + ".",
-            f"Seed {self._config.manual_seed}, precision {self._config.precision}. All settings are in `config.yaml`.",
-            "",
-        ]
-        return "\n".join(lines)
+        return _card(
+            self._network,
+            task,
+            self._cost,
+            f"{iteration:,} of {self._config.train.total_iter:,}",
+            scores=[
+                *(f"- {name}: {value:.4f}" for name, value in scores.items()),
+                f"- Measured on {measured_on}.",
+                f"- Convention `{convention.name}`: {convention_words(convention, task)}.",
+            ],
+            data=[
+                f"- `{_cell(Path(images.path).name)}`: {len(images)} packed images, SHA-256 of names and pixels "
+                f"`{images.sha256()}`.",
+                f"- {split_words(self._data.split)}",
+            ],
+            made=[
+                f"Seed {self._config.manual_seed}, precision {self._config.precision}.",
+                "All settings are in `config.yaml`.",
+            ],
+        )
+
+
+def write_card_beside(checkpoint: Path, source: str, network: JSNet, task: Task) -> Path:
+    """Writes ``NAME-model_card.md`` beside an exported checkpoint: its run's card, or what the network itself tells.
+
+    Args:
+        checkpoint: The exported file.
+        source: What it was exported from; a run folder has a card of its own.
+        network: The network.
+        task: What it is for.
+
+    Returns:
+        The card.
+    """
+    card, of_run = checkpoint.with_name(f"{checkpoint.stem}-{NAME}"), Path(source) / NAME
+    if of_run.is_file():
+        text = of_run.read_text(encoding="utf-8")
+    else:
+        metrics: Mapping[str, Any] = network.metadata.get("metrics") or {}
+        figures = [f"- {_cell(str(name))}: {_cell(str(value))}" for name, value in metrics.items()]
+        iterations = f"{metrics['iteration']:,}" if isinstance(metrics.get("iteration"), int) else "not recorded"
+        unknown = "Not recorded in what this checkpoint was made from."
+        text = _card(network, task, _cost(network), iterations, figures or [unknown], [unknown], [])
+    with atomic_file(card) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return card
+
+
+def _card(
+    network: JSNet,
+    task: Task,
+    cost: Mapping[str, Any],
+    iterations: str,
+    scores: Sequence[str],
+    data: Sequence[str],
+    made: Sequence[str],
+) -> str:
+    front = {
+        "license": None,
+        "library_name": "jsnas",
+        "tags": ["image-restoration", "neural-architecture-search", task.label],
+    }
+    settings = ", ".join(f"{key} {value}" for key, value in asdict(network.settings).items())
+    lines = [
+        "---",
+        "# Choose the licence of these weights and put its SPDX name here; none is given yet.",
+        *(f"{key}: {json.dumps(value)}" for key, value in front.items()),
+        "---",
+        f"# JSNet for {task.label}",
+        "",
+        f"{_TASKS[task.name].format(**asdict(task))}. Maps float images B x {network.settings.image_channels} x H "
+        f"x W in [0, 255] to the same, {task.scale} times as large.",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| Task | {task.name} |",
+        f"| Scale | {task.scale} |",
+        *([f"| Noise level sigma | {task.sigma:g} |"] if task.sigma is not None else []),
+        *([f"| JPEG quality | {task.quality} |"] if task.quality is not None else []),
+        f"| Iterations | {iterations} |",
+        f"| Parameters | {cost['parameters']:,} |",
+        f"| Multiply-adds | {cost['multiply_adds']} |",
+        f"| Smallest input | {network.smallest_input} x {network.smallest_input} pixels |",
+        f"| Network | {settings} |",
+        f"| Module | {_cell(str(network.genotype))} |",
+        "| Licence | not chosen: see the first lines of this file |",
+        "",
+        "## Scores",
+        "",
+        *scores,
+        "",
+        "## Data",
+        "",
+        *data,
+        "",
+        "## Made with",
+        "",
+        ", ".join(f"{name} {version}" for name, version in versions().items()) + ".",
+        *made,
+        "",
+    ]
+    return "\n".join(lines)
 
 
 def convention_words(convention: Convention, task: Task) -> str:

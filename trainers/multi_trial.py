@@ -76,7 +76,7 @@ class Trials:
             if self.best is None or score > self.best[0]:
                 self.best = score, genotype
         self.run.log(self.done, **metrics)
-        self._progress.update(self.done, f"best {self.best[0]:.2f}" if self.best else "")
+        self._progress.update(self.done, {"best_score": self.best[0]} if self.best else {})
         return score
 
     def result(self) -> Genotype:

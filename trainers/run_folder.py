@@ -9,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import yaml
 from filelock import FileLock, Timeout
 
@@ -44,6 +46,7 @@ class RunFolder:
 
     Attributes:
         page: The page that is kept up to date with the metrics, where there is one.
+        wants_tensorboard: Whether TensorBoard logs are written too.
 
     Raises:
         InputError: If the folder holds a run and ``resume`` is off, another process works in it, or it cannot be
@@ -54,7 +57,7 @@ class RunFolder:
         self.path, self._writes = path, writes
         self.page: LiveReport | None = None
         self._tensorboard: Any = None
-        self._wants_tensorboard = config.logger.tensorboard
+        self.wants_tensorboard = config.logger.tensorboard
         if not writes:
             return
         if not resume and (path / "config.yaml").exists():
@@ -103,12 +106,17 @@ class RunFolder:
         line = json.dumps({"iteration": iteration, **{k: _rounded(v) for k, v in metrics.items()}})
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(line + "\n")
-        if self._wants_tensorboard:
+        if self.wants_tensorboard:
             for name, value in metrics.items():
                 if isinstance(value, float):
                     self._board().add_scalar(name, value, iteration)
         if self.page is not None:
             self.page.update()
+
+    def show(self, name: str, iteration: int, picture: npt.NDArray[np.uint8]) -> None:
+        """Adds a picture, H x W x C, to TensorBoard."""
+        if self._writes and self.wants_tensorboard:
+            self._board().add_image(name, picture, iteration, dataformats="HWC")
 
     def rewind(self, iteration: int) -> None:
         """Drops the lines of ``metrics.jsonl`` after an iteration, for a run that carries on from there."""

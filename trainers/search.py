@@ -98,6 +98,7 @@ def search(config: Config, out: Path, resume: bool = False, page: LiveReport | N
     if one_shot:  # says now whether the patches fit
         patch_stream(data, config, "architecture")
     patch_stream(data, config, "weights")
+    check_validation(config, data, space.network.smallest_input)
     budget = make_budget(config)
     run = RunFolder(out, config, resume, ranks.first)
     run.page = LiveReport(out, "search", config, data.images, page) if ranks.first else None
@@ -218,8 +219,18 @@ def build_space(config: Config) -> JointSearchSpace:
     ``none`` is a candidate only for strategies that can leave it out of what they derive.
 
     Raises:
-        InputError: If the space or a candidate is unknown, or a size out of its range.
+        InputError: If the space or a candidate is unknown, a size out of its range, or a patch too small for it.
     """
+    space = _space(config)
+    if config.datasets.patch_size < space.network.smallest_input:
+        raise InputError(
+            f"The patches have {config.datasets.patch_size} pixels a side, but a candidate takes "
+            f"{space.network.smallest_input} or more; raise datasets.patch_size or leave the candidate out."
+        )
+    return space
+
+
+def _space(config: Config) -> JointSearchSpace:
     s = config.search
     operations = s.operations
     if not searches_none(config):
@@ -247,6 +258,27 @@ def build_space(config: Config) -> JointSearchSpace:
     if s.space == "attention":
         return AttentionSearchSpace(**size, attention_nodes=s.attention_nodes, attentions=s.attentions, inputs=s.inputs)
     raise unknown_name("search space", s.space, SPACES)
+
+
+def check_validation(config: Config, data: Data, smallest: int) -> None:
+    """Says before the search whether its validation images suit every candidate.
+
+    Args:
+        config: Settings.
+        data: The images.
+        smallest: Smallest side in low-quality pixels that all candidates take.
+
+    Raises:
+        InputError: If one is smaller.
+    """
+    scale = data.task.scale
+    for index in data.split.validation[: config.val.max_images]:
+        side = min(*data.images.hq_shape(index)[:2], config.val.max_side) // scale
+        if side < smallest:
+            raise InputError(
+                f"The validation image '{data.images.names[index]}' is used at {side} low-quality pixels, but a "
+                f"candidate takes no side below {smallest}; raise val.max_side, or leave small images out."
+            )
 
 
 def quiet_nni() -> None:

@@ -14,6 +14,7 @@ from jsnas.sample import genotype_from_sample
 from jsnas.strategy.alternating import AlternatingModule
 from jsnas.strategy.search_module import SearchModule
 from trainers.config import Config
+from trainers.gallery import confidence_of, module_picture, probability_picture
 from trainers.guard import CollapseGuard, entropies, skip_shares
 from trainers.interrupt import StopRequest
 from trainers.progress import Progress
@@ -53,7 +54,7 @@ class SearchJournal(pl.Callback):
         self._loss_count = 0
         self._progress: Progress | None = None
         self._stop, self._stopping = StopRequest(), False
-        self._shown: dict[str, str] = {}  # beside the progress
+        self._shown: dict[str, float | str] = {}  # beside the progress
         self._derived: str | None = None
         self._changes = 0  # of the derived genotype, since this process began
 
@@ -108,8 +109,8 @@ class SearchJournal(pl.Callback):
         trainer.should_stop = last or self._stopping
         if self._progress is not None:
             if not math.isnan(self.psnr_db):
-                self._shown["validation"] = f"{self.psnr_db:.2f} dB"
-            self._progress.update(iteration, ", ".join(f"{name} {value}" for name, value in self._shown.items()))
+                self._shown["psnr_db"] = self.psnr_db
+            self._progress.update(iteration, self._shown)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Gives the signals back."""
@@ -140,9 +141,13 @@ class SearchJournal(pl.Callback):
                 f"The search's loss became {loss} by iteration {iteration}; lower search.learning_rate or use "
                 "precision 32-true, and carry on with --resume from the last state."
             )
-        self._shown["loss"] = f"{loss:.3f}"
+        self._shown["loss"] = loss
         phase = "search" if iteration > self.config.search.weight_warmup_iters else "warm-up"
         metrics: dict[str, float | str] = {"phase": phase, "loss": loss}
+        if isinstance(module, SearchModule):
+            metrics["learning_rate"] = float(module.weight_optimizer().param_groups[0]["lr"])
+        if isinstance(module, AlternatingModule):
+            metrics["architecture_learning_rate"] = float(module.architecture_optimizer().param_groups[0]["lr"])
         architecture_loss = getattr(module, "architecture_loss", None)
         if architecture_loss is not None:
             metrics["architecture_loss"] = float(self.ranks.mean(architecture_loss))
@@ -160,15 +165,23 @@ class SearchJournal(pl.Callback):
             metrics["genotype"] = words = _words(genotype)
             self._changes += self._derived not in (None, words)
             self._derived = words
-            self._shown["genotype changes"] = str(self._changes)
+            self._shown["genotype_changes"] = self._changes
             metrics |= {f"skip_share/{part}": share for part, share in skip_shares(genotype).items()}
             metrics |= {f"entropy/{part}": value for part, value in entropies(probabilities).items()}
+            if validated and probabilities and self.run.wants_tensorboard:
+                self._show(genotype, probabilities, iteration)
             if isinstance(module, AlternatingModule):
                 self.sample = self.guard.check(module, genotype, probabilities, iteration)
                 stops = self.sample is not None
                 metrics |= {"rollbacks": float(self.guard.rollbacks)} if self.guard.rollbacks else {}
         self.run.log(iteration, **metrics)
         return stops
+
+    def _show(self, genotype: Genotype, probabilities: dict[str, dict[str, float]], iteration: int) -> None:
+        self.run.show("probabilities", iteration, probability_picture(probabilities))
+        picture = module_picture(genotype, confidence_of(genotype, probabilities))
+        if picture is not None:
+            self.run.show("module", iteration, picture)
 
     def _save(self, module: Any, iteration: int) -> None:
         network = module.training_module.model.state_dict()

@@ -17,6 +17,7 @@ from jsnas.strategy import (
     GumbelSettings,
     MendedDARTS,
     MendedENAS,
+    MendedEvolution,
     MendedGumbelDARTS,
     MendedProxyless,
     MendedRandomOneShot,
@@ -32,11 +33,10 @@ from jsnas.strategy.nni_api import (
     OneShotStrategy,
     PolicyBasedRL,
     Random,
-    RegularizedEvolution,
     Strategy,
 )
 from trainers.catalogue import DIFFERENTIABLE, MULTI_TRIAL, STRATEGIES
-from trainers.config import Config
+from trainers.config import Config, help_lines
 
 
 @dataclass(frozen=True)
@@ -58,24 +58,31 @@ _ONE_SHOT = {
 _MULTI_TRIAL = {
     "random": Random,
     "grid": GridSearch,
-    "evolution": RegularizedEvolution,
+    "evolution": MendedEvolution,
     "tpe": TPE,
     "rl": PolicyBasedRL,
 }
-# Settings of NNI's constructors that a config can hold, with a value such as is expected.
-_MULTI_TRIAL_SETTINGS: dict[str, dict[str, Any]] = {
-    "random": {"dedup": True, "seed": 0},
-    "grid": {"shuffle": True, "seed": 0, "dedup": True},
+# Settings of NNI's constructors that a config can hold: a value such as is expected, and what it is.
+_SEED = (0, "Seed of the strategy, by default the run's.")
+_DEDUP = (True, "Whether no architecture is tried twice.")
+_MULTI_TRIAL_SETTINGS: dict[str, dict[str, tuple[Any, str]]] = {
+    "random": {"dedup": _DEDUP, "seed": _SEED},
+    "grid": {"shuffle": (True, "Whether combinations come in a shuffled order."), "seed": _SEED, "dedup": _DEDUP},
     "evolution": {
-        "population_size": 100,
-        "sample_size": 25,
-        "mutation_prob": 0.05,
-        "crossover": False,
-        "dedup": True,
-        "seed": 0,
+        "population_size": (100, "Architectures that are kept, by default a third of the trials and at most 100."),
+        "sample_size": (25, "Of those, how many compete to be the parent, by default a third."),
+        "mutation_prob": (0.05, "Probability that a choice mutates."),
+        "crossover": (False, "Whether there are two parents."),
+        "dedup": _DEDUP,
+        "seed": _SEED,
     },
-    "tpe": {"seed": 0, "tpe_args": {}},
-    "rl": {"samples_per_update": 20, "replay_buffer_size": 200, "reward_for_invalid": 0.0, "update_kwargs": {}},
+    "tpe": {"seed": _SEED, "tpe_args": ({}, "Settings of NNI's TPE tuner by name.")},
+    "rl": {
+        "samples_per_update": (20, "Trials between two updates of the policy, by default a quarter of all or 20."),
+        "replay_buffer_size": (200, "Steps that are remembered."),
+        "reward_for_invalid": (0.0, "Reward of a trial that failed."),
+        "update_kwargs": ({}, "Settings of tianshou's policy update by name."),
+    },
 }
 _NEEDS_RL = ("enas", "rl")
 _ONE_INPUT_ONLY = {  # NNI.md's table of what each does with an InputChoice of several inputs
@@ -112,6 +119,19 @@ def make_strategy(config: Config) -> Strategy:
     return entry.make(entry.settings(**values))
 
 
+def settings_help(name: str) -> list[str]:
+    """The settings that a strategy takes under ``strategy.args``, a line each, as dotted options with their defaults.
+
+    Args:
+        name: A key of ``STRATEGIES``.
+    """
+    prefix = "strategy.args."
+    if name in _ONE_SHOT:
+        return help_lines(_ONE_SHOT[name].settings, prefix)
+    settings = _MULTI_TRIAL_SETTINGS[name].items()
+    return [f"  --{prefix}{key}  {text} (such as {value})" for key, (value, text) in settings]
+
+
 def check_space(strategy: Strategy, space: ModelSpace) -> None:
     """Asks a strategy of ours whether it can search a space.
 
@@ -141,7 +161,7 @@ def _multi_trial(config: Config) -> Strategy:
         "rl": {"samples_per_update": max(1, min(20, trials // 4))},
         "tpe": {"optimize_mode": "maximize"},
     }
-    known = _MULTI_TRIAL_SETTINGS[name]
+    known = {key: value for key, (value, _) in _MULTI_TRIAL_SETTINGS[name].items()}
     seed = {"seed": config.manual_seed} if "seed" in known else {}
     values = {**seed, **ours.get(name, {}), **_checked(name, config.strategy.args, known)}
     try:

@@ -24,6 +24,7 @@ from jsnas.export import network_of
 from jsnas.genotype import Genotype
 from jsnas.network import JSNet, NetworkSettings
 from trainers.config import Config
+from trainers.gallery import Gallery
 from trainers.interrupt import StopRequest
 from trainers.launch import on_all_devices, starts_processes
 from trainers.model_card import NAME as CARD_NAME
@@ -106,10 +107,10 @@ def _fit(
     model, optimizer = fabric.setup(network, adam)
     average = copy.deepcopy(network).requires_grad_(False) if config.train.ema_decay else None
 
-    card = ModelCard(network, data, config)
+    card, gallery = ModelCard(network, data, config), Gallery(data)
     first, best_psnr = 0, -math.inf
     loss_sum, loss_count = torch.zeros((), device=fabric.device), 0
-    shown: dict[str, str] = {}  # beside the progress
+    shown: dict[str, float | str] = {}  # beside the progress
     if resume and (state := load_newest_state(run.path / "states")) is not None:
         first, best_psnr = int(state["iteration"]), float(state["best_psnr"])
         loss_sum, loss_count = state["loss_sum"].to(fabric.device), int(state["loss_count"])
@@ -140,17 +141,18 @@ def _fit(
             metrics: dict[str, float] = {}
             if validates:
                 kept = average if average is not None else network
-                metrics["psnr_db"] = validation_psnr(kept, data, config, fabric.device, ranks)
+                metrics["psnr_db"] = validation_psnr(kept, data, config, fabric.device, gallery.add, ranks)
                 if metrics["psnr_db"] > best_psnr:
                     best_psnr = metrics["psnr_db"]
                     if ranks.first:
                         _keep(run, network, kept, data, config, card, best_psnr, iteration)
+                        gallery.write(run, iteration)
             if validates or iteration % config.logger.print_freq == 0:
                 metrics["loss"] = _checked((ranks.mean(loss_sum) / loss_count).item(), iteration)
                 metrics["learning_rate"] = optimizer.param_groups[0]["lr"]
                 run.log(iteration, **metrics)
                 loss_sum, loss_count = torch.zeros_like(loss_sum), 0
-                shown["loss"] = f"{metrics['loss']:.3f}"
+                shown["loss"] = metrics["loss"]
             if iteration == total or stopping or iteration % config.logger.save_checkpoint_freq == 0:
                 ranks.check_equal("weights", list(network.state_dict().values()))
                 content: dict[str, Any] = {
@@ -165,8 +167,8 @@ def _fit(
                 if ranks.first:
                     save_state(run.path / "states", iteration, content)
             if math.isfinite(best_psnr):
-                shown["best"] = f"{best_psnr:.2f} dB"
-            progress.update(iteration, ", ".join(f"{name} {value}" for name, value in shown.items()))
+                shown["best_psnr_db"] = best_psnr
+            progress.update(iteration, shown)
             if stopping and iteration < total:
                 raise KeyboardInterrupt
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -13,14 +17,29 @@ from trainers.config import Config
 from trainers.ranks import Ranks
 from trainers.streams import Data
 
+Watcher = Callable[[int, npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any], float], None]
+
 
 def validation_psnr(
-    network: nn.Module, data: Data, config: Config, device: torch.device, ranks: Ranks | None = None
+    network: nn.Module,
+    data: Data,
+    config: Config,
+    device: torch.device,
+    watch: Watcher | None = None,
+    ranks: Ranks | None = None,
 ) -> float:
     """Mean PSNR in dB of a network over the held-out images, cropped around the centre to a bounded size.
 
-    The network is put in evaluation mode meanwhile; noise is drawn from seed 0 for each image. Of several ranks, each
-    restores its share of the images, and all get the mean.
+    The network is put in evaluation mode meanwhile; noise is drawn from seed 0 for each image.
+
+    Args:
+        network: The network, on ``device``.
+        data: The images.
+        config: Settings.
+        device: Where to compute.
+        watch: Called with each image's index, input, restored image, truth (H x W x C) and PSNR in dB.
+        ranks: The processes that share the images out, each of which gets the mean over all; only this one's images are
+            watched.
     """
     task, convention = data.task, preset(data.task)
     chosen = data.split.validation[: config.val.max_images]
@@ -28,7 +47,7 @@ def validation_psnr(
     network.eval()
     ranks = ranks or Ranks()
     scores = [0.0] * len(chosen)
-    for place in range(ranks.rank, len(chosen), ranks.count):
+    for place in np.array_split(range(len(chosen)), ranks.count)[ranks.rank]:
         index = chosen[place]
         hq = _centre(data.images.hq(index), config.val.max_side // task.scale * task.scale, task.scale)
         packed = data.images.lq(index)
@@ -38,6 +57,8 @@ def validation_psnr(
             lq = _centre(packed, config.val.max_side // task.scale, 1)
         restored = restore_array(network, lq, device)
         scores[place] = convention.score(restored, hq, task.scale, with_ssim=False).psnr_db
+        if watch is not None:
+            watch(index, lq, restored, hq, scores[place])
     network.train(training)
     return float(np.mean(ranks.sum(scores)))
 

@@ -40,11 +40,11 @@ class Axis:
         share = ((math.log(value) if self.log else value) - low) / ((high - low) or 1.0)
         return self.start + share * (self.end - self.start)
 
-    def ticks(self, most: int) -> list[float]:
-        """At most about ``most`` round values in its range."""
+    def ticks(self, most: int, least_step: float = 0.0) -> list[float]:
+        """At most about ``most`` round values in its range, ``least_step`` or more apart where it is not log."""
         if self.log:
             return self._log_ticks(most)
-        step = _round_step((self.high - self.low) / most)
+        step = max(_round_step((self.high - self.low) / most), least_step)
         first = math.ceil(self.low / step - 1e-9)
         count = math.floor(self.high / step + 1e-9) - first + 1
         return [(first + k) * step for k in range(min(count, 2 * most))]
@@ -83,9 +83,9 @@ def y_grid(x: Axis, y: Axis, most: int = 4, percent: bool = False) -> Html:
 
 
 def x_numbers(x: Axis, bottom: float, most: int = 5) -> Html:
-    """The line below a chart with its numbers."""
+    """The line below a chart with its numbers, whole ones."""
     parts = [el("path", class_="axis", d=f"M{x.start:.1f} {bottom:.1f}H{x.end:.1f}")]
-    for value in x.ticks(most):
+    for value in x.ticks(most, least_step=1.0):
         at = x.place(value)
         parts.append(el("path", class_="axis", d=f"M{at:.1f} {bottom:.1f}v4"))
         parts.append(el("text", short(value), class_="tick", x=at, y=bottom + 17, text_anchor="middle"))

@@ -17,29 +17,32 @@ def crop_section(run: RunData, running: bool) -> Outcome:
     crops, left_out = read_crops(run.files)
     if not crops:
         return None if running else Missing(f"There are no images in {FOLDER}/, so no crops are shown.")
-    entries = get(run.summary, "images")
+    measured = run.summary if get(run.summary, "images") else run.scores
+    entries = get(measured, "images")
     scores = {
         str(entry.get("image")).rpartition(".")[0]: entry
         for entry in (entries if isinstance(entries, list) else [])
         if isinstance(entry, dict)
     }
     is_sr = run.task_name == "sr"
-    convention = get(run.summary, "convention")
+    convention = get(measured, "convention")
     words = "The liveliest place of each image at its own pixels. "
     if scores:
         words += f"PSNR is that of the whole image, by the convention '{convention}'."
     else:
-        words += "There is no summary.json with figures of these images, so no PSNR is given."
+        words += "There is neither a summary.json nor a scores.json with figures of these images, so no PSNR is given."
     if left_out:
         words += f" {left_out} more images are left out to keep this page small."
     figures = [crop_figure(crop, scores.get(crop.name), is_sr) for crop in crops]
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name, entry in scores.items():
         before, after, ssim = (number(entry.get(key)) for key in ("psnr_input_db", "psnr_db", "ssim"))
         gain = after - before if before is not None and after is not None else None
         rows.append((name, _figure(before, 2), _figure(after, 2), _figure(gain, 2, "+"), _figure(ssim, 4)))
-    head = ("image", "bicubic, dB" if is_sr else "input, dB", "ours, dB", "gain, dB", "SSIM")
-    listing = folded("Figures as a table", table(head, rows, "PSNR and SSIM of whole images")) if rows else None
+    head: tuple[str, ...] = ("image", "bicubic, dB" if is_sr else "input, dB", "ours, dB", "gain, dB", "SSIM")
+    if not any(row[-1] for row in rows):
+        head, rows = head[:-1], [row[:-1] for row in rows]
+    listing = folded("Figures as a table", table(head, rows, "Figures of whole images")) if rows else None
     no_script = el("noscript", el("p", "The slider needs scripts; the crops do not."))
     return Section("crops", "Restored images", (el("p", words), no_script, *figures, listing))
 

@@ -16,6 +16,7 @@ from jsnas.report.run_files import RunFiles, get, number
 from jsnas.report.svg_shapes import TIMES
 
 FOLDER = "restored"
+SCORES = "scores.json"  # in that folder: figures of the images, where no summary.json has them
 KINDS = ("lq", "input", "restored", "truth")  # the suffixes of the files; ``lq`` only where it is smaller
 _SIDE = 160
 _BUDGET = 3_000_000  # characters of all crops together

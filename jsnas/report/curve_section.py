@@ -56,7 +56,14 @@ def _part_cards(part: Part, word: str) -> list[Html]:
             True,
         ),
         (psnr, [Line("PSNR", metrics.series("psnr_db"), 3)], False),
-        (f"Learning rate of the {word}", [Line("learning rate", metrics.series("learning_rate"), 4)], False),
+        (
+            f"Learning rate of the {word}",
+            [
+                Line("weights" if word == "search" else "learning rate", metrics.series("learning_rate"), 4),
+                Line("architecture", metrics.series("architecture_learning_rate"), 2),
+            ],
+            True,
+        ),
     )
     cards = []
     for title, lines, log in charts:
@@ -75,7 +82,7 @@ def _part_cards(part: Part, word: str) -> list[Html]:
 def _listing(part: Part, word: str) -> Html:
     """The figures behind the curves; of many lines, every so-manieth and the last."""
     assert part.metrics is not None
-    keys = ("loss", "architecture_loss", "psnr_db", "learning_rate")
+    keys = ("loss", "architecture_loss", "psnr_db", "learning_rate", "architecture_learning_rate")
     columns = {key: dict(part.metrics.series(key)) for key in keys}
     columns = {key: values for key, values in columns.items() if values}
     iterations = sorted({x for values in columns.values() for x in values})

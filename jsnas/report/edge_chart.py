@@ -17,6 +17,7 @@ _LEFT = 104.0
 _RIBBON, _LINES_TOP, _LINES_BOTTOM = (4.0, 9.0), 22.0, 112.0
 _ROW, _COLUMNS, _BOTTOM = 15.0, 120, 38.0
 _HEAT = (38, 110, 190)
+_MOST_CHANGES = 24
 
 
 def edge_chart(edge: EdgeHistory, shown_range: tuple[float, float], mark: float | None) -> Html:
@@ -47,6 +48,7 @@ def edge_chart(edge: EdgeHistory, shown_range: tuple[float, float], mark: float 
         parts.append(el("rect", class_="swatch hue", style=hue(name), x=2, y=middle - 4, width=8, height=8, rx=2))
         parts.append(el("text", el("title", name), shorten(name, 12), class_=css, x=14, y=middle + 4))
     parts.append(_heat_map(edge, x, shown_range, heat_top, heat_bottom))
+    parts.append(_change_lines(edge, x, heat_bottom))
     parts += [mark_line(x, mark, _RIBBON[0], heat_bottom), x_numbers(x, heat_bottom, 4)]
     return svg(WIDTH, heat_bottom + _BOTTOM - 14, edge_words(edge), parts)
 
@@ -81,6 +83,16 @@ def _ribbon(edge: EdgeHistory, x: Axis) -> Html:
         parts.append(el("rect", title, class_="band hue", style=hue(name), **box))
         start = t
     return Html("".join(parts))
+
+
+def _change_lines(edge: EdgeHistory, x: Axis, bottom: float) -> Html | None:
+    """A thin upright line where the winner changed; none where they would hide the curves."""
+    pairs = zip(edge.iterations, edge.winners, edge.iterations[1:], edge.winners[1:], strict=False)
+    places = [x.place((before + after) / 2) for before, a, after, b in pairs if a != b]
+    if not 0 < len(places) <= _MOST_CHANGES:
+        return None
+    path = "".join(f"M{place:.1f} {_RIBBON[0]:.1f}V{bottom:.1f}" for place in places)
+    return el("path", class_="change", d=path)
 
 
 def _heat_map(edge: EdgeHistory, x: Axis, shown_range: tuple[float, float], top: float, bottom: float) -> Html:

@@ -54,6 +54,7 @@ break-inside:avoid}
 .grid{stroke:var(--rule);fill:none;stroke-width:1}
 .axis{stroke:var(--muted);fill:none;stroke-width:1}
 .mark{stroke:var(--mark);fill:none;stroke-width:1.5;stroke-dasharray:4 3}
+.change{stroke:var(--ink);fill:none;stroke-width:.8;opacity:.55}
 .line{fill:none;stroke-width:1.4;stroke-linejoin:round;stroke-linecap:round}
 .line.strong{stroke-width:2.8}
 .hue{--hue:var(--l)}

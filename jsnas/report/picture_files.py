@@ -28,12 +28,22 @@ def write_picture(path: Path, svg: str) -> None:
     """
     if path.suffix not in SUFFIXES:
         raise InputError(f"'{path}' is no name for a picture; end it in {', '.join(SUFFIXES)}.")
-    content = svg.encode("utf-8") if path.suffix == ".svg" else _typeset(svg, path.suffix.removeprefix("."))
+    form = path.suffix.removeprefix(".")
+    content = svg.encode("utf-8") if form == "svg" else _typeset(svg, form, _PIXELS_PER_INCH)
     with atomic_file(path) as temporary:
         temporary.write_bytes(content)
 
 
-def _typeset(svg: str, form: str) -> bytes:
+def png_picture(svg: str, pixels_per_inch: float) -> bytes:
+    """A picture of ``jsnas.report.module_svg`` as PNG.
+
+    Raises:
+        InputError: If typst is not installed.
+    """
+    return _typeset(svg, "png", pixels_per_inch)
+
+
+def _typeset(svg: str, form: str, pixels_per_inch: float) -> bytes:
     try:
         typst = importlib.import_module("typst")
     except ImportError as error:
@@ -46,5 +56,5 @@ def _typeset(svg: str, form: str) -> bytes:
         (Path(folder) / "module.svg").write_text(plain, encoding="utf-8")
         page = Path(folder) / "page.typ"
         page.write_text(_PAGE.format(name='"module.svg"'), encoding="utf-8")
-        content: bytes = typst.compile(str(page), format=form, ppi=_PIXELS_PER_INCH)
+        content: bytes = typst.compile(str(page), format=form, ppi=pixels_per_inch)
     return content

@@ -8,6 +8,7 @@ from typing import Any
 
 from jsnas.errors import InputError
 from jsnas.genotype import Genotype
+from jsnas.report.crops import FOLDER, SCORES
 from jsnas.report.run_files import RunFiles, get
 from jsnas.report.run_metrics import Metrics
 
@@ -46,6 +47,7 @@ class RunData:
         own: The files of the run itself, of whatever kind.
         search, train: Its parts.
         summary: ``summary.json`` of a demo.
+        scores: ``restored/scores.json`` of a training.
         evaluation: ``evaluation.json``, if ``jsnas evaluate --json`` wrote one here.
     """
 
@@ -55,6 +57,7 @@ class RunData:
     search: Part | None
     train: Part | None
     summary: dict[str, Any] | None
+    scores: dict[str, Any] | None
     evaluation: dict[str, Any] | None
 
     @property
@@ -104,8 +107,8 @@ def read_run(folder: Path) -> RunData:
     search, train = (own if kind == name else None for name in (SEARCH, TRAIN))
     if kind == DEMO:
         search, train = (_part(files, f"{name}/") if (folder / name).is_dir() else None for name in (SEARCH, TRAIN))
-    summary, evaluation = files.json("summary.json"), files.json("evaluation.json")
-    return RunData(files, kind, own, search, train, summary, evaluation)
+    summary, scores, evaluation = map(files.json, ("summary.json", f"{FOLDER}/{SCORES}", "evaluation.json"))
+    return RunData(files, kind, own, search, train, summary, scores, evaluation)
 
 
 def _part(files: RunFiles, prefix: str) -> Part:

@@ -92,7 +92,8 @@ def probability_section(run: RunData) -> Outcome:
         + (f"The warm-up on the weights alone ended at iteration {mark:,} (dashed). " if mark else "")
         + f"The winner of some edge changed at {len(changing):,} of these times",
         f", last at iteration {changing[-1]:,.0f}. " if changing else ". ",
-        "The ribbon on top is the winner over time (none, which is never derived, aside); the heat map is pale at "
+        "The ribbon on top is the winner over time (none, which is never derived, aside), with a thin line at each "
+        "change; the heat map is pale at "
         f"{low_high[0]:.1%} and full at {low_high[1]:.1%}, for all edges alike.",
     ]
     figures = folded("Probabilities as a table", table(*_table(metrics.edges, mark)))

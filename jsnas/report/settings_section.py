@@ -28,7 +28,7 @@ def origin_section(run: RunData, live: bool) -> Outcome:
     sessions = [entry for entry in _sessions(run.record) if isinstance(entry.get("command"), list)]
     if sessions:
         body.append(
-            el("p", "Made by:" if len(sessions) == 1 else f"Made by {len(sessions)} commands, one after other:")
+            el("p", "Made by:" if len(sessions) == 1 else f"Made by {len(sessions)} commands, one after the other:")
         )
         for session in sessions[-_MOST_SESSIONS:]:
             body.append(el("pre", el("code", join(command_lines(session["command"]), Html("\n")))))

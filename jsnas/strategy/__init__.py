@@ -1,5 +1,6 @@
 """Search strategies for NNI. Importing this package imports NNI and Lightning; ``import jsnas`` does not."""
 
+from jsnas.strategy.evolution import MendedEvolution
 from jsnas.strategy.one_shot import (
     DartsSettings,
     GumbelSettings,
@@ -16,6 +17,7 @@ __all__ = [
     "GumbelSettings",
     "MendedDARTS",
     "MendedENAS",
+    "MendedEvolution",
     "MendedGumbelDARTS",
     "MendedProxyless",
     "MendedRandomOneShot",

@@ -36,11 +36,17 @@ def check_partial(label: str, channels: int, partial: int) -> None:
 
 
 class MixedEdge(DifferentiableMixedLayer):
-    """What the two kinds of mixed edge share: weights by softmax (Eq. 5, 8) and a derivation without ``none``."""
+    """What the two kinds of mixed edge share: weights by softmax (Eq. 5, 8) and a derivation without ``none``.
+
+    Attributes:
+        learns: Whether a gradient of the architecture parameters is wanted.
+    """
+
+    learns = True
 
     def weights(self) -> Tensor:
         """The candidates' weights, summing to 1."""
-        weights: Tensor = self._softmax(self._arch_alpha)
+        weights: Tensor = self._softmax(self._arch_alpha if self.learns else self._arch_alpha.detach())
         return weights
 
     def best(self) -> str:
@@ -169,7 +175,12 @@ class WeightedNode(BaseSuperNetModule):
         beta: Architecture parameters, one per input.
         softmax: From parameters to weights.
         label: Label of the choice of inputs.
+
+    Attributes:
+        learns: Whether a gradient of the architecture parameters is wanted.
     """
+
+    learns = True
 
     def __init__(self, inputs: int, kept: int | None, beta: nn.Parameter, softmax: nn.Module, label: str) -> None:
         super().__init__()
@@ -178,7 +189,7 @@ class WeightedNode(BaseSuperNetModule):
 
     def weights(self) -> Tensor:
         """The inputs' weights, summing to 1."""
-        weights: Tensor = self._softmax(self._arch_beta)
+        weights: Tensor = self._softmax(self._arch_beta if self.learns else self._arch_beta.detach())
         return weights
 
     def forward(self, inputs: list[Tensor]) -> Tensor:

@@ -20,6 +20,7 @@ from jsnas.strategy.alternating import (
     DifferentiableSettings,
     DifferentiableStrategy,
 )
+from jsnas.strategy.fast_supernet import FastSupernet
 from jsnas.strategy.nni_api import LightningModule, ModelSpace
 from jsnas.strategy.partial_channel import (
     MixedAttention,
@@ -43,6 +44,8 @@ class PartialChannelSettings(DifferentiableSettings):
         mask: ``"first"``: the first C/K channels, shuffled afterwards; ``"random"``: drawn anew at each step.
         edge_normalization: Whether the inputs of an operation node are weighted by a softmax of their own.
         second_order: Whether the architecture gradient looks through one unrolled step of the weights.
+        fast: Whether the supernet computes in its fast form (``jsnas.strategy.fast_supernet``), at any precision on
+            a GPU and at 32-true on a CPU.
 
     Raises:
         InputError: If a value is out of its range.
@@ -52,6 +55,7 @@ class PartialChannelSettings(DifferentiableSettings):
     mask: str = "first"
     edge_normalization: bool = True
     second_order: bool = False
+    fast: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -64,17 +68,44 @@ class PartialChannelSettings(DifferentiableSettings):
 class PartialChannelModule(AlternatingModule):
     """The search loop, with random masks drawn anew in each iteration and inputs derived as in PC-DARTS."""
 
+    settings: PartialChannelSettings
+
     def __init__(
         self, training_module: LightningModule, settings: PartialChannelSettings, architecture_loader: Any
     ) -> None:
         super().__init__(training_module, settings, architecture_loader)
         self.mask_generator = torch.Generator().manual_seed(settings.seed)
         self._masked_edges: list[PartialChannelEdge] = []
+        self._mixed: list[MixedEdge | WeightedNode] = []
+        self._fast: FastSupernet | None = None
 
     def on_train_start(self) -> None:
-        """Looks up what every step needs."""
+        """Looks up what every step needs, and puts the fast form in place."""
         super().on_train_start()
         self._masked_edges = [m for m in self.modules() if isinstance(m, PartialChannelEdge)]
+        self._mixed = [m for m in self.modules() if isinstance(m, MixedEdge | WeightedNode)]
+        # torch's channels-last gradient of a dilated depthwise convolution of 4 channels is NaN in bfloat16 on a CPU.
+        exact = self.device.type != "cpu" or str(self.trainer.precision).startswith("32")
+        if self.settings.fast and exact:
+            self._fast = FastSupernet(self.training_module.model)
+
+    def on_train_end(self) -> None:
+        """Takes the fast form out."""
+        super().on_train_end()
+        if self._fast is not None:
+            self._fast.remove()
+            self._fast = None
+        for mixed in self._mixed:
+            mixed.learns = True
+
+    def start_step(self, moves_architecture: bool) -> None:
+        """Leaves out the gradients that the step does not use."""
+        # With several processes Lightning waits for a gradient of every parameter after each step of the weights.
+        several = self.trainer.world_size > 1
+        for mixed in self._mixed:
+            mixed.learns = moves_architecture or several
+        if self._fast is not None:
+            self._fast.weights_learn(not moves_architecture or self.settings.second_order)
 
     def start_iteration(self) -> None:
         """Draws random masks, the same for the two steps of an iteration."""

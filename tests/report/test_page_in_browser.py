@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,16 +62,25 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     found.close()
 
 
+@pytest.fixture(scope="module")
+def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where pictures for people are kept: JSNAS_SCREENSHOTS, as in CI."""
+    folder = Path(os.environ.get("JSNAS_SCREENSHOTS", tmp_path_factory.mktemp("screenshots")))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_page_of_the_demo_looks_right(
-    page: Path, browser: Browser, tmp_path: Path, width: int, scheme: str
+    page: Path, browser: Browser, screenshots: Path, width: int, scheme: str
 ) -> None:
     assert page.stat().st_size < 5_000_000
     browser.requests.clear()
     browser.open(page, width, 844, {"prefers-color-scheme": scheme})
-    browser.screenshot(tmp_path / f"{width}-{scheme}.png")
-    with Image.open(tmp_path / f"{width}-{scheme}.png") as image:
+    picture = screenshots / f"report-{width}-{scheme}.png"
+    browser.screenshot(picture)
+    with Image.open(picture) as image:
         assert image.width == width and image.height > 3000
         shade = sum(image.convert("RGB").getpixel((2, 2)))  # type: ignore[arg-type]
     assert shade > 700 if scheme == "light" else shade < 120
@@ -83,6 +93,35 @@ def test_the_page_of_the_demo_looks_right(
         assert browser.run(BLOCKS) == []
     assert browser.faults == []
     assert all(url.startswith("data:") or url == page.as_uri() for url in browser.requests)
+
+
+def test_a_screen_reader_finds_every_figure_in_words(page: Path, browser: Browser) -> None:
+    browser.open(page, 1280, 844, {})
+    unnamed = """[...document.querySelectorAll('svg[role=img], svg.jsm, img[data-kind]')].filter(e =>
+        !(e.alt || e.ariaLabel || e.querySelector(':scope > title') || e.getAttribute('aria-labelledby')))
+        .map(e => e.outerHTML.slice(0, 200))"""
+    assert browser.run(unnamed) == []
+    tables = "[...document.querySelectorAll('table caption')].map(e => e.textContent)"
+    captions = browser.run(tables)
+    for kind in ("Edges of the module", "Probability of each candidate", "Curves of the search", "Figures of whole"):
+        assert any(caption.startswith(kind) for caption in captions)
+
+
+@pytest.mark.parametrize("part", ["search", "train"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_pages_of_the_parts_look_right(
+    page: Path, browser: Browser, screenshots: Path, part: str, width: int
+) -> None:
+    browser.requests.clear()
+    browser.open(page.parent / part / "report.html", width, 844, {"prefers-color-scheme": "light"})
+    browser.screenshot(screenshots / f"report-{part}-{width}.png")
+    assert browser.run("document.documentElement.scrollWidth") == width
+    assert browser.run(TOO_WIDE) + browser.run(CLASHES) + browser.run(BLOCKS) == []
+    crops = browser.run("document.querySelectorAll('.crops img').length")
+    assert crops == (4 if part == "train" else 0)  # one image is held out: input, bicubic, ours, truth
+    assert browser.faults == []
+    own = (page.parent / part / "report.html").as_uri()
+    assert all(url.startswith("data:") or url == own for url in browser.requests)
 
 
 def test_the_slider_moves_the_border_between_two_crops(page: Path, browser: Browser) -> None:

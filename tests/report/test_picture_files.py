@@ -10,6 +10,7 @@ from jsnas.errors import InputError
 from jsnas.genotype import Genotype
 from jsnas.report.module_svg import draw_genotype, read_genotype
 from jsnas.report.picture_files import write_picture
+from trainers.cli import main
 
 SVG = draw_genotype(Genotype.load("jsnet-sr"))
 
@@ -17,6 +18,15 @@ SVG = draw_genotype(Genotype.load("jsnet-sr"))
 def test_svg_is_written_as_it_is(tmp_path: Path) -> None:
     write_picture(tmp_path / "a.svg", SVG)
     assert read_genotype((tmp_path / "a.svg").read_text(encoding="utf-8")) == Genotype.load("jsnet-sr")
+
+
+def test_the_command_draws_twelve_labelled_edges_that_a_blind_reader_reads_back(tmp_path: Path) -> None:
+    assert main(["draw", "jsnet-sr", str(tmp_path / "a.svg")]) == 0
+    svg = (tmp_path / "a.svg").read_text(encoding="utf-8")
+    assert svg.count('class="jsm-edge') == 12
+    assert read_genotype(svg, from_labels=True) == Genotype.load("jsnet-sr")
+    assert main(["draw", "jsnet-sr", str(tmp_path / "b.pdf"), "--against", "rdb-searched"]) == 0
+    assert (tmp_path / "b.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_png_is_large_and_has_the_colours_of_the_panels(tmp_path: Path) -> None:

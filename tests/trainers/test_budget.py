@@ -132,10 +132,3 @@ def test_a_cached_table_gives_the_same_search_as_one_just_measured(tiny_config, 
         make_budget(config)
         states.append(torch.get_rng_state())
     assert torch.equal(*states)
-
-
-def test_an_experiment_of_networks_says_that_it_keeps_no_budget(tiny_config, tmp_path: Path) -> None:
-    from trainers.experiment_plan import make_plan
-
-    with pytest.raises(InputError, match="judged by PSNR alone"):
-        make_plan(tiny_config(strategy={"name": "random"}, search__budget="parameters"), tmp_path)

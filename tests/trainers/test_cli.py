@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import yaml
 from PIL import Image
 
 from jsnas import Genotype, load_checkpoint
+from trainers.catalogue import STRATEGIES
 from trainers.cli import main
 
 
@@ -141,6 +143,14 @@ def bad_inputs(folder: Path) -> dict[str, tuple[list[str], str]]:
         ),
         "no scale": (["pack", str(folder / "images"), str(folder / "x.h5"), "--task", "sr"], "--scale"),
         "unknown task": (["pack", str(folder / "images"), str(folder / "x.h5"), "--task", "blur"], "blur"),
+        "quality without JPEG": (
+            ["pack", str(folder / "images"), str(folder / "x.h5"), "--task=sr", "--scale=2", "--quality=10"],
+            "no JPEG quality",
+        ),
+        "no checkpoint of the authors": (
+            ["import-official", str(folder / "images" / "0.png"), str(folder / "x.safetensors")],
+            r"0\.png' cannot be read as a file of tensors alone; give (?!.*weights_only)",
+        ),
         "small image": (
             [*search, "--data", str(folder / "small.h5"), *ranges[:1], "--datasets.architecture=1-1"],
             "1-1|3",
@@ -162,6 +172,8 @@ def bad_inputs(folder: Path) -> dict[str, tuple[list[str], str]]:
         "only none": ([*search, "--data", data, "--search.operations=[none]"], "never wins"),
         "unknown device": ([*search, "--data", data, "--device=gpu9"], "gpu9"),
         "patch too large": ([*search, "--data", data, "--datasets.patch_size=64"], "patch"),
+        "patch too small": ([*search, "--data", data, "--datasets.patch_size=8"], "8 pixels a side, .* takes 15"),
+        "no candidates": ([*search, "--data", data, "--search.attentions=[]"], r"search\.attentions"),
         "bad range": ([*search, "--data", data, "--datasets.weights=9-12"], "9-12"),
         "no genotype": (["train", "--config", config, "--data", data, "--out", str(folder / "bad")], "--genotype"),
         "genotype of no run": (
@@ -178,8 +190,6 @@ def bad_inputs(folder: Path) -> dict[str, tuple[list[str], str]]:
 
 
 def test_every_mistake_gets_one_sentence_and_exit_code_2(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    import re
-
     cases = bad_inputs(folder)
     capsys.readouterr()
     for name, (words, sentence) in cases.items():
@@ -213,6 +223,21 @@ def test_cost_and_list_need_no_files(capsys: pytest.CaptureFixture[str], tmp_pat
     for kind in ("operations", "attentions", "strategies", "spaces", "genotypes", "configs"):
         assert main(["list", kind]) == 0
         assert len(capsys.readouterr().out.splitlines()) >= 1
+
+
+def test_every_setting_of_a_strategy_has_a_help_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "strategies"]) == 0
+    said = capsys.readouterr().out
+    blocks = re.split(r"^  (?=\w)", said, flags=re.MULTILINE)[1:]
+    told = {
+        block.split()[0]: dict(re.findall(r"^    --strategy\.args\.(\w+)  (\S.*)$", block, re.MULTILINE))
+        for block in blocks
+    }
+    assert set(told) == set(STRATEGIES)
+    paper = ["weight_warmup_iters", "learning_rate", "betas", "weight_decay", "gradient_clip", "seed"]
+    assert set(told["pc_darts"]) == {*paper, "partial", "mask", "edge_normalization", "second_order"}
+    assert "1/K" in told["pc_darts"]["partial"]
+    assert set(told["random"]) == {"dedup", "seed"}
 
 
 def test_importing_jsnas_imports_neither_nni_nor_lightning() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+import statistics
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -13,13 +15,17 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jsnas.cost import cost_of
 from jsnas.errors import InputError
 from jsnas.genotype import Genotype
+from jsnas.sample import genotype_from_sample
 from trainers.config import load_config
 from trainers.experiment_advisor import Trials
+from trainers.experiment_engine import explore
 from trainers.experiment_plan import make_plan, nni_config, resolved, with_settings
 from trainers.experiment_trials import TrialTable, trial_folder_name
 from trainers.experiment_words import from_words, in_words
+from trainers.trial import trial_network
 from trainers.trial_main import main as trial_main
 from trainers.trial_worker import FollowedMetrics
 
@@ -149,6 +155,61 @@ def test_the_plan_of_a_multi_trial_search_shows_the_candidates(tiny: Path) -> No
     assert content["maxTrialNumber"] == 7
     assert content["trialCommand"].startswith("exec ")
     assert Path(content["experimentWorkingDirectory"]).is_relative_to(tiny / "run")
+
+
+class Bench:
+    """A manager that runs the config's strategy for some trials, which end soon, with 20 dB or the first as failed."""
+
+    def __init__(self, config: Any, trials: int, room: int, fail: int = 0) -> None:
+        self.config, self.wanted, self.left, self.fail = config, trials, trials - room, fail
+        self.parameters: list[int] = []
+        self.trials = Trials(self._run)
+        self.trials.allow(room)
+
+    def _run(self, number: int, words: dict[str, str]) -> None:
+        genotype = genotype_from_sample(from_words(words), "sr", 2)
+        self.parameters.append(cost_of(trial_network(self.config, genotype)).parameters)
+        threading.Timer(0.01, self._finish, (number,)).start()
+
+    def _finish(self, number: int) -> None:
+        self.trials.finish(number, None if number < self.fail else 20.0)
+        if self.left:
+            self.left -= 1
+            self.trials.allow(1)
+
+    def explore(self, folder: Path) -> list[int]:
+        """The parameters of the trials' networks."""
+        (folder / "config.yaml").write_text(self.config.to_yaml())
+        thread = threading.Thread(target=explore, args=(str(folder / "config.yaml"), self.trials), daemon=True)
+        thread.start()
+        end = time.monotonic() + 60
+        while len(self.parameters) < self.wanted and thread.is_alive() and time.monotonic() < end:
+            time.sleep(0.02)
+        return self.parameters
+
+
+FEW = {"operations": ["skip", "rdb_sep", "rdb_common"], "attentions": ["skip", "esa"]}
+EVOLUTION = {"population_size": 4, "sample_size": 4, "dedup": False, "mutation_prob": 0.3}
+
+
+def test_a_budget_is_a_filter_and_an_objective_of_trials(tiny: Path, tmp_path: Path) -> None:
+    def tried(**budget: Any) -> list[int]:
+        strategy = {"name": "evolution", "args": EVOLUTION}
+        config = _config(tiny, strategy=strategy, search={**FEW, "budget": "parameters", **budget})
+        assert make_plan(config, tmp_path).kind == "network"
+        return Bench(config, trials=30, room=1).explore(tmp_path)
+
+    free = tried(budget_weight=1e3)
+    assert len(free) == 30
+    assert statistics.mean(free[-10:]) < statistics.mean(free[:4])
+    target = sorted(free)[15]
+    assert max(tried(budget_target=float(target))) <= target < max(free)
+
+
+@pytest.mark.parametrize(("room", "fail"), [(1, 6), (9, 0)])
+def test_evolution_goes_on_without_a_parent(tiny: Path, tmp_path: Path, room: int, fail: int) -> None:
+    config = _config(tiny, strategy={"name": "evolution", "args": EVOLUTION}, search=FEW)
+    assert len(Bench(config, 14, room, fail).explore(tmp_path)) == 14
 
 
 def test_a_trial_gets_its_settings_with_their_types(tiny: Path) -> None:

@@ -115,7 +115,8 @@ def _alive(pid: int) -> bool:
 
 def test_a_trial_is_killed_the_experiment_interrupted_resumed_and_viewed(tmp_path: Path, config: Path) -> None:
     out, log = tmp_path / "out", tmp_path / "log.txt"
-    with Command(log, "--config", str(config), "--out", str(out), "--max-trials", "3") as command:
+    words = ["--search.budget", "parameters", "--search.budget_target", "1e6", "--max-trials", "3"]
+    with Command(log, "--config", str(config), "--out", str(out), *words) as command:
         command.worker().kill()
         command.wait_for("trial 0 failed: The trial was killed by SIGKILL")
         command.wait_for("trial 1: .* dB, .* parameters")
@@ -141,6 +142,9 @@ def test_a_trial_is_killed_the_experiment_interrupted_resumed_and_viewed(tmp_pat
     assert scores == sorted(scores, reverse=True)
     assert Genotype.load(out / "genotype.json").to_dict() == after[0]["genotype"]
     assert len({json.dumps(t["settings"]) for t in after if "psnr_db" in t}) == 3  # none was run twice
+    budget = json.loads((out / "budget.json").read_text())
+    assert budget["predicted"] == budget["measured"] == after[0]["parameters"]
+    assert f"Predicted {after[0]['parameters']:,} parameters, measured {after[0]['parameters']:,}" in log.read_text()
 
     files = {path: path.read_bytes() for path in out.glob("*.json")}
     with Command(log, "--view", str(out), "--port", "0") as command:

@@ -157,4 +157,11 @@ def test_the_model_card_tells_what_the_checkpoint_is(tiny: Path, trained: Path) 
     ):
         assert line in card.splitlines()
     assert "channel y, 2 pixels cut off each side" in card
+    assert main(["export", str(trained), str(tiny / "shipped.safetensors")]) == 0
+    assert (tiny / "shipped-model_card.md").read_text() == card
+    assert main(["export", str(trained / "checkpoint.safetensors"), str(tiny / "again.safetensors")]) == 0
+    again = (tiny / "again-model_card.md").read_text()
+    assert f"| Parameters | {cost.parameters:,} |" in again and f"| Iterations | {metrics['iteration']} |" in again
+    assert f"- validation_psnr_db: {metrics['validation_psnr_db']}" in again
+    assert "## Data\n\nNot recorded" in again and "license: null" in again
     assert H5Images(tiny / "data.h5").sha256() in card

@@ -78,11 +78,13 @@ def _import_official(words: Sequence[str]) -> None:
     from jsnas.checkpoint import save_checkpoint
     from jsnas.cost import parameters_of
     from jsnas.official import import_official
+    from trainers.model_card import write_card_beside
 
     if options.out.suffix != ".safetensors":
         raise InputError(f"'{options.out}' is no name for a checkpoint; end it in .safetensors.")
     network, task = import_official(options.file)
     save_checkpoint(options.out, network, task, network.metadata.get("metrics"))
+    write_card_beside(options.out, str(options.file), network, task)
     kept = sum(buffer.numel() for buffer in network.buffers())
     print(
         f"Found {task.label} with the genotype jsnet-sr, {network.settings.modules} modules: "

@@ -108,13 +108,13 @@ def task_of(name: str, scale: int | None, sigma: float | None, quality: int | No
     if name == "sr":
         if scale is None:
             raise InputError("Super-resolution needs a scale; give --scale 2, 3 or 4.")
-        return Task("sr", scale)
+        return Task("sr", scale, quality=quality)
     if scale not in (None, 1):
         raise InputError(f"Task '{name}' keeps the image size, but scale {scale} was given; leave --scale out.")
     # Packed data serve every noise level; the number is only there because a task has one.
-    return (
-        Task(name, sigma=sigma or 30) if name == "denoise" else Task(name, quality=10 if quality is None else quality)
-    )
+    if name == "denoise":
+        return Task(name, sigma=sigma or 30, quality=quality)
+    return Task(name, quality=10 if quality is None else quality)
 
 
 def write_json(path: Path, content: Any) -> None:

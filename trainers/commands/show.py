@@ -24,6 +24,10 @@ def _export(words: Sequence[str]) -> None:
     trained = "task" in network.metadata
     task = network.metadata["task"] if trained else task_of(network.genotype.task, network.settings.scale, None, None)
     export(network, task, options.out, with_weights=trained)
+    if options.out.suffix == ".safetensors":
+        from trainers.model_card import write_card_beside
+
+        write_card_beside(options.out, options.source, network, task)
     print(f"Wrote {options.out}" + ("" if trained else " (an untrained network: the source is a genotype)") + ".")
 
 
@@ -86,6 +90,10 @@ def _list(words: Sequence[str]) -> None:
                 print(f"{title}:")
             for name, text in table.items():
                 print(f"  {name:<14} {text}".rstrip())
+                if kind == "strategies":
+                    from trainers.strategies import settings_help  # imports NNI, which takes seconds
+
+                    print(*(f"  {line}" for line in settings_help(name)), sep="\n")
 
 
 COMMANDS = {

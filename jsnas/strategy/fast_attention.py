@@ -1,0 +1,218 @@
+"""The attention part of a supernet module, fast: the same function as ``MixedAttention`` edges, in fewer, larger steps.
+
+* The first 1x1 convolutions of all gates on all edges that leave a node are one convolution.
+* What follows in a gate is done for those edges at once where it is narrow.
+* A node's edges are summed by ``gated_sum``, one product an edge.
+
+Maps are channels-last, E is the number of edges that leave a node. A candidate whose class is not exactly one of ours
+is called as it is.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from jsnas.attentions import (
+    ChannelAttention,
+    ContrastChannelAttention,
+    CostEffectiveAttention,
+    EnhancedSpatialAttention,
+    PixelAttention,
+    SkipAttention,
+    SpatialAttention,
+)
+from jsnas.network import AttentionSearchModule, Graph
+from jsnas.strategy.gated_sum import GatedInput, WideGate, gated_sum
+from jsnas.strategy.partial_channel import MixedAttention, WeightedNode
+
+
+def suits_attentions(part: nn.Module) -> bool:
+    """Whether a ``FastAttentionGraph`` can stand for an attention part."""
+    return (
+        type(part) is AttentionSearchModule
+        and type(part.graph) is Graph
+        and all(type(edge) is MixedAttention for edge in part.graph.edges.values())
+    )
+
+
+class EdgeGates:
+    """What the candidates of one edge have come to.
+
+    Attributes:
+        thin: Weighted gates of few values.
+        wide: Gates as large as the input.
+        outputs: Weighted outputs of candidates that have no gate.
+    """
+
+    def __init__(self) -> None:
+        self.thin: list[Tensor] = []
+        self.wide: list[WideGate] = []
+        self.outputs: list[Tensor] = []
+
+    def times(self, strength: Tensor) -> EdgeGates:
+        """The same with every weight multiplied."""
+        scaled = EdgeGates()
+        scaled.thin = [strength * t for t in self.thin]
+        scaled.wide = [replace(g, weight=strength * g.weight) for g in self.wide]
+        scaled.outputs = [strength * y for y in self.outputs]
+        return scaled
+
+
+class FastAttentionGraph:
+    """Computes what an attention graph computes.
+
+    Args:
+        graph: A graph whose edges are all ``MixedAttention``.
+
+    Attributes:
+        learns: Whether gradients of the blocks' weights are wanted; what is not wanted is not computed.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.learns = True
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The last node, B x C x H x W."""
+        gates = self._open(x, 0)
+        states = [x]
+        for j, (node, inputs) in enumerate(zip(self.graph.nodes, self.graph.inputs, strict=True), start=1):
+            gated, outputs = [], []
+            strengths = node.weights().unbind() if isinstance(node, WeightedNode) else None
+            for k, i in enumerate(inputs):
+                g = gates[i, j] if strengths is None else gates[i, j].times(strengths[k])
+                if g.thin or g.wide:
+                    wide = g.wide if self.learns else [_fixed(gate) for gate in g.wide]
+                    gated.append(GatedInput(states[i], _by_shape(g.thin), wide))
+                outputs += g.outputs
+            terms = ([gated_sum(gated)] if gated else []) + outputs
+            states.append(sum(terms[1:], terms[0]))
+            gates |= self._open(states[-1], j)
+        return states[-1]
+
+    def _open(self, x: Tensor, i: int) -> dict[tuple[int, int], EdgeGates]:
+        """The gates of all edges that leave node i."""
+        leaving = [j for j, inputs in enumerate(self.graph.inputs, start=1) if i in inputs]
+        gates = {(i, j): EdgeGates() for j in leaving}
+        entries: dict[type[nn.Module], Entries] = {}
+        for j in leaving:
+            mixed: Any = self.graph.edges[f"{i}_{j}"]
+            for name, weight in zip(mixed.names, mixed.weights().unbind(), strict=True):
+                entries.setdefault(type(mixed[name]), []).append((gates[i, j], mixed[name], weight))
+        _narrow_gates(
+            x,
+            entries.pop(PixelAttention, []),
+            entries.pop(CostEffectiveAttention, []),
+            entries.pop(EnhancedSpatialAttention, []),
+        )
+        for kind, same in entries.items():
+            for (g, block, weight), value in zip(same, _other_values(kind, x, same), strict=True):
+                (g.thin if hasattr(block, "gate") else g.outputs).append(weight * value)
+        return gates
+
+
+def _fixed(gate: WideGate) -> WideGate:
+    """The gate with a convolution that does not learn."""
+    return replace(gate, kernel=gate.kernel.detach(), bias=None if gate.bias is None else gate.bias.detach())
+
+
+def _by_shape(thin: Sequence[Tensor]) -> list[Tensor]:
+    """The sums of the gates of each shape; one value a channel and one value a pixel come first."""
+    channels = [t for t in thin if t.shape[2:] == (1, 1)]
+    pixels = [t for t in thin if t.shape[1] == 1 and t.shape[2:] != (1, 1)]
+    others = [t for t in thin if t.shape[1] != 1 and t.shape[2:] != (1, 1)]
+    return [sum(same[1:], same[0]) for same in (channels, pixels) if same] + others
+
+
+Entries = list[tuple[EdgeGates, Any, Tensor]]  # the gates of an edge, a block on it, its weight
+
+
+def _other_values(kind: type[nn.Module], x: Tensor, entries: Entries) -> list[Tensor]:
+    """Gates (or outputs) of blocks of one class that do not begin with a 1x1 convolution of x."""
+    if kind is SkipAttention:
+        return [x.new_ones(1, 1, 1, 1)] * len(entries)
+    if kind in (ChannelAttention, ContrastChannelAttention):
+        statistic = x.mean((2, 3), keepdim=True)
+        if kind is ContrastChannelAttention:
+            variance = (x - statistic).square().mean((2, 3), keepdim=True)
+            statistic = variance.clamp_min(1e-12).sqrt() + statistic
+        return [torch.sigmoid(block.excite(F.relu(block.squeeze(statistic)))) for _, block, _ in entries]
+    if kind is SpatialAttention:
+        y = torch.cat([x.amax(1, keepdim=True), x.mean(1, keepdim=True)], 1)
+        kernel = torch.cat([block.conv.weight for _, block, _ in entries])
+        bias = torch.cat([block.conv.bias for _, block, _ in entries])
+        return list(torch.sigmoid(F.conv2d(y, kernel, bias, padding=2)).split(1, 1))
+    return [block.gate(x) if hasattr(block, "gate") else block(x) for _, block, _ in entries]
+
+
+def _narrow_gates(x: Tensor, pa: Entries, cea: Entries, esa: Entries) -> None:
+    """Gates that begin with a 1x1 convolution of x to few channels: one convolution for all of them."""
+    kernels = [(b.layers[0].weight, b.layers[0].bias) for _, b, _ in pa]
+    kernels += [(b.squeeze.weight, b.squeeze.bias) for _, b, _ in (*cea, *esa)]
+    kernels += [_composed(b.shortcut, b.squeeze) for _, b, _ in esa]
+    if not kernels:
+        return
+    narrow = F.conv2d(x, torch.cat([w for w, _ in kernels]), torch.cat([b for _, b in kernels]))
+    widths = [sum(len(b) for _, b in part) for part in _parts(kernels, len(pa), len(cea), len(esa), len(esa))]
+    of_pa, of_cea, of_esa, short = narrow.split(widths, 1)
+    if pa:
+        _pixel_gates(of_pa, pa)
+    if cea:
+        _cost_effective_gates(of_cea, cea)
+    if esa:
+        _enhanced_gates(of_esa, short, esa)
+
+
+def _pixel_gates(opened: Tensor, entries: Entries) -> None:
+    """``pa`` of all edges at once, by convolutions with blocks on their diagonal."""
+    y = F.relu(opened)
+    for k in (2, 4):
+        layers = [block.layers[k] for _, block, _ in entries]
+        kernel = torch.block_diag(*(layer.weight[:, :, 0, 0] for layer in layers))[:, :, None, None]
+        y = F.conv2d(y, kernel, torch.cat([layer.bias for layer in layers]))
+        y = F.relu(y) if k == 2 else torch.sigmoid(y)
+    for (g, _, weight), gate in zip(entries, y.split(1, 1), strict=True):
+        g.thin.append(weight * gate)
+
+
+def _cost_effective_gates(opened: Tensor, entries: Entries) -> None:
+    """``cea``."""
+    for (g, block, weight), narrow in zip(entries, opened.chunk(len(entries), 1), strict=True):
+        g.wide.append(WideGate(narrow, block.expand.weight, None, weight))
+
+
+def _enhanced_gates(opened: Tensor, short: Tensor, entries: Entries) -> None:
+    """``esa``: its narrow convolutions grouped by edge."""
+    edges = len(entries)
+
+    def grouped(x: Tensor, convs: Sequence[nn.Conv2d], stride: int = 1, padding: int = 1) -> Tensor:
+        kernel, bias = torch.cat([c.weight for c in convs]), torch.cat([c.bias for c in convs if c.bias is not None])
+        return F.conv2d(x, kernel, bias, stride, padding, groups=edges)
+
+    y = F.max_pool2d(grouped(opened, [block.stride for _, block, _ in entries], 2, 0), 7, 3)
+    for k in (0, 2, 4):
+        y = grouped(y, [block.convs[k] for _, block, _ in entries])
+        y = F.relu(y) if k < 4 else y
+    y = F.interpolate(y, short.shape[-2:], mode="bilinear", align_corners=False) + short
+    for (g, block, weight), narrow in zip(entries, y.chunk(edges, 1), strict=True):
+        g.wide.append(WideGate(narrow, block.expand.weight, block.expand.bias, weight))
+
+
+def _composed(second: nn.Conv2d, first: nn.Conv2d) -> tuple[Tensor, Tensor]:
+    """Kernel and bias of one 1x1 convolution after another."""
+    assert first.bias is not None and second.bias is not None
+    matrix = second.weight[:, :, 0, 0]
+    return (matrix @ first.weight[:, :, 0, 0])[:, :, None, None], matrix @ first.bias + second.bias
+
+
+def _parts(items: Sequence[Any], *lengths: int) -> list[Sequence[Any]]:
+    """Consecutive parts of the given lengths."""
+    ends = list(itertools.accumulate(lengths))
+    return [items[end - length : end] for end, length in zip(ends, lengths, strict=True)]

@@ -1,0 +1,238 @@
+"""The operation part of a supernet module, fast: the same as ``PartialChannelEdge`` edges, in few convolutions.
+
+A node's outgoing edges read the same q = C/K channels x, so their candidates are computed together, E edges at a time:
+
+* four kinds of residual dense block (``rdb_common``, ``rdb_light``, ``rdb_shallow``, ``rdb_sep``) have the form
+  y1 = relu(A x), x1 = B y1, y2 = relu(A' x + C x1), with 3x3 kernels: a 1x1 one is a 3x3 one with zeros around it, a
+  grouped 3x3 one followed by a 1x1 one is one dense 3x3 one, and B is the identity where the cell ends in its ReLU;
+* ``rdb_dil`` keeps its two dilated convolutions, since the zeros around an image come between them;
+* everything after the last ReLU is linear: the closing convolutions, the candidates' weights (Eq. 5), the edge's weight
+  into its node, the channels that pass unchanged (Eq. 6) and the shuffle are one kernel for each map they read.
+
+Blocks of one edge lie beside each other, so edges are the groups of a convolution. Maps are channels-last.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from jsnas.network import Graph, OperationSearchModule
+from jsnas.operations import RDBCommon, RDBDil, RDBLight, RDBSep, RDBShallow, Skip, Zero
+from jsnas.strategy.partial_channel import PartialChannelEdge, WeightedNode
+
+_DENSE = (RDBCommon, RDBLight, RDBShallow, RDBSep)  # those with a linear end come first
+_LINEAR_END = (RDBCommon, RDBLight)
+_KNOWN = (*_DENSE, RDBDil, Skip, Zero)
+WIDEST = 8  # selected channels q from which each candidate on its own fills a convolution
+
+
+def suits_operations(part: nn.Module) -> bool:
+    """Whether a ``FastOperationPart`` can stand for a part: our candidates on the first channels, and few of these."""
+    if type(part) is not OperationSearchModule or type(part.graph) is not Graph:
+        return False
+    edges: list[Any] = list(part.graph.edges.values())
+    if not all(type(edge) is PartialChannelEdge for edge in edges):
+        return False
+    kinds = [[type(edge[name]) for name in edge.names] for edge in edges]
+    return (
+        all(each == kinds[0] for each in kinds)
+        and len(set(kinds[0])) == len(kinds[0])
+        and all(kind in _KNOWN for kind in kinds[0])
+        and all(edge.mask == "first" or edge.partial == 1 for edge in edges)
+        and edges[0].channels // edges[0].partial <= WIDEST
+    )
+
+
+class FastOperationPart:
+    """Computes what an operation part computes.
+
+    Args:
+        part: One that ``suits_operations``.
+    """
+
+    def __init__(self, part: OperationSearchModule) -> None:
+        self.part = part
+        targets = list(enumerate(part.graph.inputs, start=1))
+        self.order = sorted((i, j) for j, inputs in targets for i in inputs)
+        self.edges: list[Any] = [part.graph.edges[f"{i}_{j}"] for i, j in self.order]
+        first = self.edges[0]
+        self.kinds = [type(first[name]) for name in first.names]
+        self.dense = [kind for kind in _DENSE if kind in self.kinds]
+        self.selected = first.channels // first.partial
+        # Where the mixed and the passed channels of an edge end up: first and last columns of a C x C permutation.
+        shuffled = torch.arange(first.channels).view(first.partial, self.selected).t().flatten()
+        self.place = torch.eye(first.channels)[shuffled]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """B x C x H x W to the same shape."""
+        states = [self.part.reduce(x)]
+        with torch.autocast(x.device.type, enabled=False):
+            kernels = self._kernels()
+        arriving: dict[int, list[Tensor]] = {}
+        for j in range(1, len(self.part.graph.nodes) + 1):
+            leaving = [k for k, (i, _) in enumerate(self.order) if i == j - 1]
+            if leaving:
+                here = {name: kernel[leaving[0] : leaving[-1] + 1] for name, kernel in kernels.items()}
+                outputs = self._leave(states[-1], here, len(leaving)).chunk(len(leaving), 1)
+                for k, output in zip(leaving, outputs, strict=True):
+                    arriving.setdefault(self.order[k][1], []).append(output)
+            terms = arriving.pop(j)
+            states.append(sum(terms[1:], terms[0]))
+        y: Tensor = self.part.fuse(torch.cat(states, 1))
+        return y
+
+    def _leave(self, state: Tensor, kernel: dict[str, Tensor], edges: int) -> Tensor:
+        """What E edges bring to their nodes, B x EC x H x W."""
+        x = state[:, : self.selected].contiguous(memory_format=torch.channels_last)
+        y = F.conv2d(state, kernel["state"].flatten(0, 1), kernel["bias"].flatten())
+        if self.dense:
+            half = kernel["open"].transpose(0, 1).flatten(0, 2)  # first and second cells, each by edge
+            opened, second = F.conv2d(x, half, padding=1).chunk(2, 1)
+            x1 = F.relu(opened)
+            if "inner" in kernel:
+                x1 = self._inner(x1, kernel["inner"], edges)
+            y2 = F.relu(_grouped(x1, kernel["second"]) + second)
+            y = y + _grouped(x1, kernel["first_end"]) + _grouped(y2, kernel["second_end"])
+        if "dilated_end" in kernel:
+            y = y + _grouped(self._dilated(x, kernel, edges), kernel["dilated_end"])
+        return y
+
+    def _inner(self, y1: Tensor, kernel: Tensor, edges: int) -> Tensor:
+        """The first cells with a linear end come to it; the others stay."""
+        ending, staying = _by_edge(y1, edges).split([kernel.shape[1], y1.shape[1] // edges - kernel.shape[1]], -1)
+        ended = _grouped(ending.flatten(3).permute(0, 3, 1, 2), kernel)
+        return torch.cat([_by_edge(ended, edges), staying], -1).flatten(3).permute(0, 3, 1, 2)
+
+    def _dilated(self, x: Tensor, kernel: dict[str, Tensor], edges: int) -> Tensor:
+        """Both cells' features of ``rdb_dil``, by edge."""
+
+        def depthwise(x: Tensor, name: str, dilation: int) -> Tensor:
+            weight = kernel[name].flatten(0, 1)
+            return F.conv2d(x, weight, padding=dilation, dilation=dilation, groups=len(weight))
+
+        def joined(*maps: Tensor) -> Tensor:
+            return torch.cat([_by_edge(each, edges) for each in maps], -1).flatten(3).permute(0, 3, 1, 2)
+
+        wide = torch.cat([x] * edges, 1)
+        y = depthwise(depthwise(wide, "dilated_first2", 2), "dilated_first3", 3)
+        x1 = F.relu(_grouped(y, kernel["dilated_first1"]))
+        y = joined(depthwise(wide, "dilated_x2", 2), depthwise(x1, "dilated_x12", 2))
+        x2 = F.relu(_grouped(depthwise(y, "dilated_second3", 3), kernel["dilated_second1"]))
+        return joined(x1, x2)
+
+    def _blocks(self, kind: type[nn.Module]) -> list[Any]:
+        return [edge[edge.names[self.kinds.index(kind)]] for edge in self.edges]
+
+    def _kernels(self) -> dict[str, Tensor]:
+        """All kernels by name; the first dimension is the edge."""
+        q = self.selected
+        weights = torch.stack([edge.weights() for edge in self.edges])  # edges x candidates
+        place = self.place.to(weights)
+        alpha = {kind: weights[:, k, None, None] for k, kind in enumerate(self.kinds)}
+        into = place[:, :q] * self._strengths(weights)  # edges x C x q
+        eye = torch.eye(q).to(weights)
+        kernels: dict[str, Tensor] = {}
+        mixed = alpha[Skip] * eye if Skip in alpha else weights.new_zeros(len(weights), q, q)
+        bias = weights.new_zeros(len(weights), q, 1)
+        first_ends, second_ends = [], []
+        for kind in (*self.dense, *([RDBDil] if RDBDil in alpha else [])):
+            blocks = self._blocks(kind)
+            fuse = torch.stack([block.fuse.weight for block in blocks])[..., 0, 0]
+            of_x, of_x1, of_x2 = (alpha[kind] * fuse).split(q, 2)
+            mixed = mixed + of_x + alpha[kind] * eye
+            bias = bias + alpha[kind] * torch.stack([block.fuse.bias for block in blocks])[..., None]
+            if kind is RDBDil:
+                kernels["dilated_end"] = (into @ torch.cat([of_x1, of_x2], 2))[..., None, None]
+                kernels |= _dilated_kernels(blocks, q)
+                continue
+            first_ends.append(of_x1)
+            if kind in _LINEAR_END:
+                closing = torch.stack([block.cell2[-1].weight for block in blocks])
+                second_ends.append((of_x2 @ closing.flatten(2)).view_as(closing))
+            else:
+                second_ends.append(_centred(of_x2[..., None, None]))
+        if self.dense:
+            cells = [_dense_cells(kind, self._blocks(kind)) for kind in self.dense]
+            opening = [torch.cat([each[k] for each in cells], 1) for k in (0, 1)]
+            kernels["open"] = torch.stack(opening, 1)
+            kernels["second"] = _diagonal([second for _, _, second in cells])
+            kernels["first_end"] = (into @ torch.cat(first_ends, 2))[..., None, None]
+            ends = torch.cat(second_ends, 2)
+            kernels["second_end"] = (into @ ends.flatten(2)).unflatten(2, ends.shape[2:])
+            inner = [torch.stack([b.cell1[-1].weight for b in self._blocks(k)]) for k in self.dense if k in _LINEAR_END]
+            if inner:
+                kernels["inner"] = _diagonal(inner)
+        passed = place[:, q:] * self._strengths(weights)
+        kernels["state"] = torch.cat([into @ mixed, passed], 2)[..., None, None]
+        kernels["bias"] = (into @ bias).squeeze(2)
+        return kernels
+
+    def _strengths(self, like: Tensor) -> Tensor:
+        """The weight of each edge into its node, edges x 1 x 1."""
+        strengths: dict[tuple[int, int], Tensor] = {}
+        for j, (node, inputs) in enumerate(zip(self.part.graph.nodes, self.part.graph.inputs, strict=True), start=1):
+            values = node.weights() if isinstance(node, WeightedNode) else like.new_ones(len(inputs))
+            strengths |= {(i, j): value for i, value in zip(inputs, values.unbind(), strict=True)}
+        return torch.stack([strengths[edge] for edge in self.order])[:, None, None]
+
+
+def _dense_cells(kind: type[nn.Module], blocks: list[Any]) -> tuple[Tensor, Tensor, Tensor]:
+    """3x3 kernels of one candidate on all edges: the first cell on x, the second cell on x, and on x1."""
+    first, second = (torch.stack([cell[0].weight for cell in cells]) for cells in _cells(blocks))
+    if kind is RDBLight:
+        first, second = _centred(first), _centred(second)
+    elif kind is RDBSep:
+        pointwise1, pointwise2 = (torch.stack([cell[1].weight for cell in cells]) for cells in _cells(blocks))
+        first = pointwise1 * first.transpose(1, 2)
+        share = second.shape[2]  # inputs of a group: o reads inputs 2o and 2o + 1 of the concatenation
+        second = pointwise2.repeat_interleave(share, 2) * second.flatten(1, 2).unsqueeze(1)
+    return first, *second.split(first.shape[2], 2)
+
+
+def _dilated_kernels(blocks: list[Any], q: int) -> dict[str, Tensor]:
+    """Kernels of ``rdb_dil`` on all edges; in the second cell every input keeps a channel of its own up to the 1x1."""
+    first, second = _cells(blocks)
+    opening = torch.stack([cell[0].weight for cell in second])
+    share = opening.shape[2]
+    on_x, on_x1 = opening.flatten(1, 2).unsqueeze(2).split(q, 1)
+    return {
+        "dilated_first2": torch.stack([cell[0].weight for cell in first]),
+        "dilated_first3": torch.stack([cell[1].weight for cell in first]),
+        "dilated_first1": torch.stack([cell[2].weight for cell in first]),
+        "dilated_x2": on_x,
+        "dilated_x12": on_x1,
+        "dilated_second3": torch.stack([cell[1].weight for cell in second]).repeat_interleave(share, 1),
+        "dilated_second1": torch.stack([cell[2].weight for cell in second]).repeat_interleave(share, 2),
+    }
+
+
+def _cells(blocks: list[Any]) -> tuple[list[Any], list[Any]]:
+    return [block.cell1 for block in blocks], [block.cell2 for block in blocks]
+
+
+def _by_edge(x: Tensor, edges: int) -> Tensor:
+    """B x EC x H x W as B x H x W x E x C, the order it has in memory."""
+    y: Tensor = x.permute(0, 2, 3, 1).unflatten(-1, (edges, -1))
+    return y
+
+
+def _grouped(x: Tensor, kernel: Tensor) -> Tensor:
+    """A convolution that keeps the size; kernel is E x outputs x inputs x k x k, and every edge a group."""
+    return F.conv2d(x, kernel.flatten(0, 1), padding=kernel.shape[-1] // 2, groups=len(kernel))
+
+
+def _centred(kernel: Tensor) -> Tensor:
+    """A 1x1 kernel as a 3x3 one."""
+    return F.pad(kernel, (1, 1, 1, 1))
+
+
+def _diagonal(blocks: list[Tensor]) -> Tensor:
+    """Kernels E x q x q x k x k, n of them, on the diagonal of one, E x nq x nq x k x k."""
+    stacked = torch.stack(blocks, 1)  # E x n x q x q x k x k
+    eye = torch.eye(len(blocks)).to(stacked)
+    spread = stacked.unsqueeze(3) * eye[:, None, :, None, None, None]  # E x n x q x n x q x k x k
+    return spread.flatten(3, 4).flatten(1, 2)

@@ -1,0 +1,54 @@
+"""Puts the fast form of a supernet's modules in place for a search, and takes it out again.
+
+The readable modules (``jsnas.strategy.partial_channel`` in ``jsnas.network``) stay what they are, and own all
+parameters; while the fast form is in place their parts compute through it. Both give the same numbers to rounding.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from jsnas.network import JointSearchModule
+from jsnas.strategy.fast_attention import FastAttentionGraph, suits_attentions
+from jsnas.strategy.fast_operations import FastOperationPart, suits_operations
+
+
+class FastSupernet:
+    """The fast form in place of the parts of all modules that it can stand for.
+
+    Args:
+        supernet: A space that ``PartialChannelDARTS`` has mutated. Its weights become channels-last.
+    """
+
+    def __init__(self, supernet: nn.Module) -> None:
+        supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's types
+        self._replaced: list[nn.Module] = []
+        self._attentions: list[FastAttentionGraph] = []
+        for module in supernet.modules():
+            if not isinstance(module, JointSearchModule):
+                continue
+            operation: Any = module.operation_part
+            attention: Any = module.attention_part
+            if suits_operations(operation):
+                self._put(operation, FastOperationPart(operation))
+            if suits_attentions(attention):
+                self._attentions.append(FastAttentionGraph(attention.graph))
+                self._put(attention, self._attentions[-1])
+
+    def weights_learn(self, learn: bool) -> None:
+        """Whether the next pass needs gradients of the weights."""
+        for attention in self._attentions:
+            attention.learns = learn
+
+    def remove(self) -> None:
+        """Gives the readable modules their own forward again."""
+        for module in self._replaced:
+            del module.__dict__["forward"]
+        self._replaced, self._attentions = [], []
+
+    def _put(self, module: nn.Module, fast: Any) -> None:
+        module.__dict__["forward"] = fast
+        self._replaced.append(module)

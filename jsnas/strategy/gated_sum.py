@@ -1,0 +1,206 @@
+"""A node of the attention supernet in few passes over memory: the sum of its inputs, each times a mixture of gates.
+
+    y = sum_i x_i * G_i,   G_i = sum_m t_im + sum_k w_ik * sigmoid(conv_ik(n_ik))
+
+``x_i`` are the node's inputs; ``t_im`` weighted gates of few values; the gates as large as the input, of weights
+``w_ik`` (Eq. 9), are made here from narrow maps ``n_ik``, one image at a time on a CPU, so that they are mixed while
+they are in its cache. Only their sigmoids are kept for the gradient. Maps are channels-last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_Optional = Tensor | None
+
+
+@dataclass(frozen=True)
+class WideGate:
+    """A gate of C channels before its last convolution, which keeps the size.
+
+    Attributes:
+        narrow: n, B x N x H x W.
+        kernel: Kernel of the convolution, C x (N / groups) x k x k.
+        bias: Its bias, or ``None``.
+        weight: w, a tensor of one number.
+    """
+
+    narrow: Tensor
+    kernel: Tensor
+    bias: Tensor | None
+    weight: Tensor
+
+
+@dataclass(frozen=True)
+class GatedInput:
+    """One input of a node and the gates on its edge.
+
+    Attributes:
+        x: B x C x H x W.
+        thin: t, each of a shape that broadcasts to x's.
+        wide: The gates as large as x.
+    """
+
+    x: Tensor
+    thin: Sequence[Tensor]
+    wide: Sequence[WideGate]
+
+
+def gated_sum(inputs: Sequence[GatedInput]) -> Tensor:
+    """The node's value y, B x C x H x W."""
+    shape = tuple((len(i.thin), len(i.wide)) for i in inputs)
+    tensors: list[Tensor | None] = []
+    for i in inputs:
+        tensors += [i.x.contiguous(memory_format=torch.channels_last), *i.thin]
+        for gate in i.wide:
+            narrow = gate.narrow.contiguous(memory_format=torch.channels_last)
+            tensors += [narrow, gate.kernel, gate.bias, gate.weight]
+    y: Tensor = _GatedSum.apply(shape, *tensors)
+    return y
+
+
+class _GatedSum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, shape: tuple[tuple[int, int], ...], *tensors: Any) -> Tensor:
+        inputs = _grouped(shape, tensors)
+        y = torch.empty_like(tensors[0])
+        sigmoids = [[torch.empty_like(y) for _ in wide] for _, _, wide in inputs]
+        for here in _pieces(y):
+            for number, ((x, thin, wide), kept) in enumerate(zip(inputs, sigmoids, strict=True)):
+                for (narrow, kernel, bias, _), s in zip(wide, kept, strict=True):
+                    torch.sigmoid(_conv(narrow[here], kernel, bias), out=s[here])
+                gate = _gate(thin, [w for *_, w in wide], kept, x[here], here)
+                if number == 0:
+                    torch.mul(x[here], gate, out=y[here])
+                else:
+                    y[here].addcmul_(x[here], gate)
+        ctx.shape, ctx.counts = shape, [len(kept) for kept in sigmoids]
+        ctx.save_for_backward(*tensors, *(s for kept in sigmoids for s in kept))
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
+        dy = outputs[0].contiguous(memory_format=torch.channels_last)
+        number = len(ctx.needs_input_grad) - 1
+        inputs = _grouped(ctx.shape, ctx.saved_tensors[:number])
+        needed = _grouped(ctx.shape, ctx.needs_input_grad[1:])
+        sigmoids = iter(ctx.saved_tensors[number:])
+        gradients: list[Tensor | None] = [None]
+        for (x, thin, wide), (needs_x, needs_thin, needs_wide) in zip(inputs, needed, strict=True):
+            kept = [next(sigmoids) for _ in wide]
+            dx = torch.empty_like(x) if needs_x else None
+            dthin = [torch.zeros_like(t) if need else None for t, need in zip(thin, needs_thin, strict=True)]
+            dwide = [_WideGradient(gate, needs) for gate, needs in zip(wide, needs_wide, strict=True)]
+            for here in _pieces(dy):
+                if dx is not None:
+                    torch.mul(dy[here], _gate(thin, [w for *_, w in wide], kept, x[here], here), out=dx[here])
+                dgate = dy[here] * x[here]
+                for dt in dthin:
+                    if dt is not None:
+                        part = _at(dt, here)
+                        part += dgate.sum_to_size(part.shape)
+                for gradient, s in zip(dwide, kept, strict=True):
+                    gradient.add(dgate, s[here], here)
+            gradients += [dx, *dthin]
+            for gradient in dwide:
+                gradients += gradient.all()
+        return tuple(gradients)
+
+
+class _WideGradient:
+    """The gradients of one wide gate, collected piece by piece."""
+
+    def __init__(self, gate: Sequence[Any], needs: Sequence[bool]) -> None:
+        self.narrow, self.kernel, self.bias, self.weight = gate
+        self.needs_narrow, self.needs_kernel, _, self.needs_weight = needs
+        self.dnarrow: _Optional = torch.empty_like(self.narrow) if self.needs_narrow else None
+        self.dkernel: _Optional = None
+        self.dbias: _Optional = None
+        self.dweight: _Optional = None
+
+    def add(self, dgate: Tensor, s: Tensor, here: slice) -> None:
+        """Adds the part of one piece of the batch."""
+        if self.needs_weight:
+            inner = torch.dot(dgate.permute(0, 2, 3, 1).reshape(-1), s.permute(0, 2, 3, 1).reshape(-1))
+            self.dweight = inner if self.dweight is None else self.dweight + inner
+        if not (self.needs_narrow or self.needs_kernel):
+            return
+        dlogit = torch.ops.aten.sigmoid_backward(dgate, s).mul_(self.weight)
+        narrow, kernel = self.narrow[here], self.kernel
+        repeats = len(kernel) // narrow.shape[1] if kernel.shape[1] == 1 else 1
+        groups = narrow.shape[1] // kernel.shape[1] * repeats
+        if repeats > 1:  # a depthwise convolution of repeated channels has the faster gradients
+            narrow = _repeated(narrow, repeats) if self.needs_kernel else dlogit  # only its shape matters
+        pad = [kernel.shape[-1] // 2] * 2
+        bias_sizes = [len(kernel)] if self.bias is not None else None
+        mask = [self.needs_narrow, self.needs_kernel, self.needs_kernel and self.bias is not None]
+        dnarrow, dkernel, dbias = torch.ops.aten.convolution_backward(
+            dlogit, narrow, kernel, bias_sizes, [1, 1], pad, [1, 1], False, [0, 0], groups, mask
+        )
+        if self.dnarrow is not None:
+            by_pixel = dnarrow.permute(0, 2, 3, 1).unflatten(-1, (-1, repeats))
+            torch.sum(by_pixel, -1, out=self.dnarrow[here].permute(0, 2, 3, 1))
+        if self.needs_kernel:
+            self.dkernel = dkernel if self.dkernel is None else self.dkernel + dkernel
+            if self.bias is not None:
+                self.dbias = dbias if self.dbias is None else self.dbias + dbias
+
+    def all(self) -> list[Tensor | None]:
+        """The gradients of narrow map, kernel, bias and weight."""
+        dweight = None if self.dweight is None else self.dweight.view_as(self.weight)
+        return [self.dnarrow, self.dkernel, self.dbias, dweight]
+
+
+def _repeated(x: Tensor, times: int) -> Tensor:
+    """Every channel several times."""
+    wide = x.permute(0, 2, 3, 1).unsqueeze(-1).expand(-1, -1, -1, -1, times)
+    return wide.flatten(3).permute(0, 3, 1, 2)
+
+
+def _conv(narrow: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
+    return F.conv2d(narrow, kernel, bias, padding=kernel.shape[-1] // 2, groups=narrow.shape[1] // kernel.shape[1])
+
+
+def _gate(
+    thin: Sequence[Tensor], weights: Sequence[Tensor], sigmoids: Sequence[Tensor], x: Tensor, here: slice
+) -> Tensor:
+    """G of one piece of the batch."""
+    gate = torch.empty_like(x)
+    if len(thin) > 1:
+        torch.add(_at(thin[0], here), _at(thin[1], here), out=gate)
+    elif thin:
+        gate.copy_(_at(thin[0], here))
+    else:
+        gate.zero_()
+    for t in thin[2:]:
+        gate += _at(t, here)
+    for s, weight in zip(sigmoids, weights, strict=True):
+        gate.addcmul_(s[here], weight)
+    return gate
+
+
+def _pieces(y: Tensor) -> list[slice]:
+    """Parts of a batch whose maps stay in a CPU's cache while they are worked on; all of it elsewhere."""
+    return [slice(k, k + 1) for k in range(len(y))] if y.device.type == "cpu" else [slice(None)]
+
+
+def _at(thin: Tensor, here: slice) -> Tensor:
+    """The part of a tensor that may be one for the whole batch."""
+    return thin if len(thin) == 1 else thin[here]
+
+
+def _grouped(shape: tuple[tuple[int, int], ...], flat: Sequence[Any]) -> list[tuple[Any, Any, list[Any]]]:
+    """x, thin gates and wide gates (four things each) of every input, out of one flat list."""
+    groups, start = [], 0
+    for thin, wide in shape:
+        first = start + 1 + thin
+        gates = [flat[k : k + 4] for k in range(first, first + 4 * wide, 4)]
+        groups.append((flat[start], flat[start + 1 : first], gates))
+        start = first + 4 * wide
+    return groups

@@ -1,0 +1,159 @@
+"""The fast form of a supernet equals the readable one: values, and gradients of weights and architecture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from jsnas.attentions import ATTENTIONS
+from jsnas.network import AttentionSearchModule, JointSearchModule, OperationSearchModule
+from jsnas.operations import OPERATIONS
+from jsnas.strategy import PartialChannelDARTS, PartialChannelSettings
+from jsnas.strategy.fast_supernet import FastSupernet
+from jsnas.strategy.partial_channel import MixedEdge, WeightedNode
+from search_spaces import AttentionSearchSpace, JointSearchSpace, OperationSearchSpace
+
+
+class MeanGate(nn.Module):
+    """A user's attention with a gate."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1, channels, 1, 1))
+
+    def gate(self, x: Tensor) -> Tensor:
+        return torch.sigmoid(self.scale * x.mean((2, 3), keepdim=True))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gate(x)
+
+
+class Blur(nn.Module):
+    """A user's block without a gate, for both kinds of edge."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv(x)
+
+
+def supernet(space: Any, **settings: Any) -> nn.Module:
+    """The mutated space in double precision, its architecture parameters far from equal."""
+    PartialChannelDARTS(PartialChannelSettings(**settings)).mutate_model(space)
+    space.double()
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, parameter in space.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            parameter.copy_(noise if "_arch_" in name else parameter + 0.05 * noise)
+    return space
+
+
+def values(network: nn.Module, x: Tensor) -> dict[str, Tensor]:
+    """The output, and the gradients of all parameters."""
+    y = network(x)
+    target = 255 * torch.rand(y.shape, generator=torch.Generator().manual_seed(2), dtype=y.dtype)
+    parameters = dict(network.named_parameters())
+    gradients = torch.autograd.grad((y - target).abs().mean(), list(parameters.values()), allow_unused=True)
+    found = {"output": y.detach()}
+    found |= {name: g for name, g in zip(parameters, gradients, strict=True) if g is not None}
+    return found
+
+
+def assert_equal(fast: dict[str, Tensor], plain: dict[str, Tensor]) -> None:
+    assert fast.keys() == plain.keys()
+    for name, expected in plain.items():
+        scale = max(expected.abs().max().item(), 1e-5)  # some gradients are zero but for rounding
+        torch.testing.assert_close(fast[name], expected, rtol=0, atol=1e-8 * scale, msg=lambda m, n=name: f"{n}: {m}")
+
+
+SMALL = {"modules": 2, "channels": 16, "inner_channels": 16}
+KINDS = [name for name in OPERATIONS if name.startswith("rdb_")]
+
+
+@pytest.mark.parametrize(
+    ("make", "settings"),
+    [
+        (lambda: JointSearchSpace("sr", 2, **SMALL), {}),
+        (lambda: JointSearchSpace("sr", 3, 1, 32, 32, 3, 5), {"partial": 8, "edge_normalization": False}),
+        (lambda: JointSearchSpace("denoise", 1, **SMALL, operations=["skip", *KINDS[::-1]]), {"partial": 2}),
+        (lambda: JointSearchSpace("deblock", 1, **SMALL, inputs=2), {}),
+        (lambda: JointSearchSpace("sr", 2, 1, 64, 16, attentions=["ca", "cea"]), {"partial": 1}),
+        (lambda: JointSearchSpace("sr", 2, 1, 16, 8), {"partial": 1}),
+        (lambda: JointSearchSpace("sr", 2, 1, 20, 12), {}),
+        (lambda: JointSearchSpace("sr", 2, **SMALL), {"mask": "random"}),
+        (lambda: OperationSearchSpace("sr", 2, 2, 16), {}),
+        (lambda: AttentionSearchSpace("denoise", 1, 2, 24), {}),
+    ],
+    ids=["paper", "other nodes", "gray", "two inputs", "few attentions", "no mask", "odd widths", "random", "o", "a"],
+)
+def test_values_and_all_gradients(make: Any, settings: dict[str, Any]) -> None:
+    network = supernet(make(), **settings)
+    x = 255 * torch.rand(2, 3 if network.task_name == "sr" else 1, 17, 22, dtype=torch.float64)
+    plain = values(network, x)
+    fast_form = FastSupernet(network)
+    assert_equal(values(network, x), plain)
+    fast_form.remove()
+    assert all("forward" not in module.__dict__ for module in network.modules())
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_operation_alone(name: str) -> None:
+    network = supernet(OperationSearchSpace("sr", 2, 1, 16, operations=["none", name]))
+    x = 255 * torch.rand(1, 3, 9, 11, dtype=torch.float64)
+    plain = values(network, x)
+    FastSupernet(network)
+    assert_equal(values(network, x), plain)
+
+
+@pytest.mark.parametrize("name", list(ATTENTIONS))
+def test_every_attention_alone(name: str) -> None:
+    network = supernet(AttentionSearchSpace("denoise", 1, 1, 16, attentions=[name]))
+    x = 255 * torch.rand(3, 1, 15, 18, dtype=torch.float64)
+    plain = values(network, x)
+    FastSupernet(network)
+    assert_equal(values(network, x), plain)
+
+
+def test_blocks_of_a_users_own() -> None:
+    own = [f"{__name__}:{block.__name__}" for block in (MeanGate, Blur)]
+    space = JointSearchSpace("sr", 2, **SMALL, operations=["skip", own[1]], attentions=["esa", *own])
+    network = supernet(space)
+    x = 255 * torch.rand(2, 3, 16, 16, dtype=torch.float64)
+    plain = values(network, x)
+    FastSupernet(network)
+    assert_equal(values(network, x), plain)
+
+
+def test_what_a_step_does_not_use_is_not_computed_and_the_rest_stays() -> None:
+    network = supernet(JointSearchSpace("sr", 2, **SMALL))
+    x = 255 * torch.rand(1, 3, 16, 16, dtype=torch.float64)
+    plain = values(network, x)
+    fast_form = FastSupernet(network)
+    alphas = {name for name in plain if "_arch_" in name}
+    for module in network.modules():
+        if isinstance(module, MixedEdge | WeightedNode):
+            module.learns = False
+    weights_only = values(network, x)
+    assert not alphas & weights_only.keys()
+    assert_equal(weights_only, {name: value for name, value in plain.items() if name not in alphas})
+    for module in network.modules():
+        if isinstance(module, MixedEdge | WeightedNode):
+            module.learns = True
+    fast_form.weights_learn(False)
+    architecture = values(network, x)
+    assert_equal({name: architecture[name] for name in alphas}, {name: plain[name] for name in alphas})
+    assert not any("expand" in name for name in architecture)
+
+
+def test_the_fast_form_is_in_place_where_it_can_be() -> None:
+    network = supernet(JointSearchSpace("sr", 2, **SMALL))
+    FastSupernet(network)
+    parts = (OperationSearchModule, AttentionSearchModule)
+    assert all("forward" in m.__dict__ for m in network.modules() if isinstance(m, parts))
+    assert sum(isinstance(m, JointSearchModule) for m in network.modules()) == 2
