@@ -121,7 +121,7 @@ class SearchJournal(pl.Callback):
         self._stop.__exit__(None, None, None)
 
     def _validate(self, module: Any) -> float:
-        return validation_psnr(module.training_module.model, self.data, self.config, module.device, self.ranks)
+        return validation_psnr(module.training_module.model, self.data, self.config, module.device, ranks=self.ranks)
 
     def _genotype(self, sample: dict[str, Any], with_scale: bool = False) -> Genotype:
         scale = self.config.scale if with_scale and self.config.task == "sr" else None
