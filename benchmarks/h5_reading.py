@@ -27,7 +27,8 @@ import skimage.data
 import torch
 from PIL import Image
 
-from jsnas.data.h5 import H5Images, Pixels
+from jsnas.data.h5 import H5Images
+from jsnas.data.h5_index import Pixels
 from jsnas.data.images import read_image, write_png
 from jsnas.data.pack import pack
 from jsnas.data.patches import PatchBatches, patch_loader

@@ -48,9 +48,10 @@ class DatasetsConfig:
     """The packed images and how patches are drawn.
 
     Attributes:
-        path: The H5 file of `jsnas pack`.
+        path: The H5 file of `jsnas pack`, or a folder of such files, which are one data set in the order of names.
         patch_size: Side of the low-quality patch in pixels.
-        batch_size: Patches a batch.
+        batch_size: Patches a batch, of all devices together; N devices take the N-th part of it each, so that a run
+            gives the same on any number of them.
         workers: Processes that prepare batches; 0 prepares them in the main process.
         weights: Images (counted from 1, such as 1-800) that the network weights learn on, or auto.
         architecture: Images that the architecture parameters learn on, or auto.
@@ -175,6 +176,8 @@ class ExperimentConfig:
         sweep: For one-shot strategies, a list of values for each dotted setting, such as manual_seed or
             strategy.args.partial, or a range as NNI writes it.
         tuner: What picks the values of a sweep, grid, random, tpe, anneal or evolution.
+        training_service: YAML file of NNI's section training_service, for trials on other machines, or null for this
+            one (docs/many-machines.md).
         retrain: Whether a one-shot trial ends by training what it found for search.trial_iter iterations and reports
             the PSNR of that, rather than the one of the supernet.
     """
@@ -184,6 +187,7 @@ class ExperimentConfig:
     port: int = 8080
     sweep: dict[str, Any] = field(default_factory=dict)
     tuner: str = "grid"
+    training_service: str | None = None
     retrain: bool = False
 
 
@@ -228,6 +232,8 @@ class Config:
         quality: JPEG quality, deblock only.
         manual_seed: Seed of everything random.
         device: Where to run, auto, cpu, cuda or cuda:1.
+        devices: Devices a machine that `jsnas search` and `jsnas train` share each batch out among, a process each.
+        num_nodes: Machines that do so.
         precision: Arithmetic, 32-true, bf16-mixed or 16-mixed.
         plugins: Candidate blocks that a genotype may name, as package.module:Class or installed entry points.
         network: The network that is trained.
@@ -246,6 +252,8 @@ class Config:
     quality: int | None = None
     manual_seed: int = 0
     device: str = "auto"
+    devices: int = 1
+    num_nodes: int = 1
     precision: str = "32-true"
     plugins: list[str] = field(default_factory=list)
     network: NetworkConfig = NetworkConfig()
@@ -263,6 +271,9 @@ class Config:
             raise unknown_name("precision", self.precision, PRECISIONS)
         if self.manual_seed < 0:
             raise InputError(f"The seed is {self.manual_seed}; give 0 or more.")
+        for name in ("devices", "num_nodes"):
+            if getattr(self, name) < 1:
+                raise InputError(f"'{name}' is {getattr(self, name)}; give 1 or more.")
         for section, names in _POSITIVE.items():
             for name in names:
                 if (value := getattr(getattr(self, section), name)) <= 0:

@@ -25,9 +25,11 @@ from jsnas.sample import sample_from_genotype
 from trainers.budget import Budget, budget_sentence, make_budget
 from trainers.config import Config, load_config
 from trainers.experiment_plan import NETWORK, make_plan, nni_config, resolved
+from trainers.experiment_service import load_service
 from trainers.experiment_trials import TrialTable
 from trainers.portal import EVERYWHERE_WARNING, Portal
 from trainers.run_folder import RunFolder
+from trainers.tunnels import Tunnels
 
 _POLL_SECONDS = 1.0
 
@@ -76,12 +78,15 @@ def experiment(config: Config, out: Path, page: Page, resume: bool = False) -> d
     if not resume:
         run.write_json("experiment.json", {"id": identity, "trials": []})
     budget = make_budget(config) if plan.kind == NETWORK else None  # a search keeps its own
-    table = TrialTable(out / "trials", None if budget is None else functools.partial(_penalty, budget))
+    penalty = None if budget is None else functools.partial(_penalty, budget)
+    table = TrialTable(out / "trials", penalty, portal.trial_errors)
+    tunnels: Tunnels | None = None
     with _sigterm_as_ctrl_c():
         try:
             content = nni_config(plan, config, out)
             if resume:
                 _save_nni_config(out, identity, content)
+            tunnels = Tunnels(load_service(config.experiment.training_service).tunnelled, portal.port)
             portal.start("resume" if resume else "create", content)
             _show(portal, page)
             while not _finished(portal):
@@ -101,6 +106,8 @@ def experiment(config: Config, out: Path, page: Page, resume: bool = False) -> d
             raise
         finally:
             portal.stop()
+            if tunnels is not None:
+                tunnels.close()
             summary = _summarise(run, identity, table)
             run.close()
     return summary

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import shlex
-import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from typing import Any
 
 from jsnas.errors import InputError, unknown_name
 from trainers.config import Config, load_config
+from trainers.experiment_service import load_service, nni_service
 from trainers.experiment_words import choice_in_words, label_in_words
 
 # NNI's own names, and what each takes besides its defaults ("optimize_mode" is "maximize": a PSNR).
@@ -58,6 +57,12 @@ def make_plan(config: Config, folder: Path) -> Plan:
         raise InputError(f"The experiment was given {e.max_trials} trials; give 1 or more with --max-trials.")
     if e.tuner not in TUNERS:
         raise unknown_name("tuner", e.tuner, TUNERS)
+    if config.devices * config.num_nodes > 1:
+        raise InputError(
+            "The trials of an experiment take one device each; leave --devices and --num-nodes out, and run several at "
+            "a time with experiment.concurrency."
+        )
+    load_service(e.training_service)
     data = open_data(config)
     patch_stream(data, config, "weights")
     strategy, space = _checked(config)
@@ -109,20 +114,20 @@ def nni_config(plan: Plan, config: Config, folder: Path) -> dict[str, Any]:
         plan: What to run.
         config: Settings.
         folder: The run folder.
+
+    Raises:
+        InputError: If the training service cannot be read, or NNI does not accept it.
     """
     from nni.experiment.config import AlgorithmConfig, CustomAlgorithmConfig, ExperimentConfig
 
-    root = folder.resolve()
-    nowhere = root / "nni" / "start"  # NNI registers the trials' working folder; nothing of the user's goes in
-    nowhere.mkdir(parents=True, exist_ok=True)
+    root, service = folder.resolve(), load_service(config.experiment.training_service)
+    command, code = service.trial_command(root, plan.kind), service.code_folder(root)
     result = ExperimentConfig("local")
+    result.training_service = nni_service(service, command, code)
     result.experiment_name = f"{config.to_task().label} {config.strategy.name}"
     result.experiment_working_directory = str(root / "nni")
-    words = [sys.executable, "-m", "trainers.trial_main", "--run", str(root), "--kind", plan.kind]
-    result.trial_command = "exec " + " ".join(
-        map(shlex.quote, words)
-    )  # so that a signal reaches the trial, not a shell
-    result.trial_code_directory = str(nowhere)
+    result.trial_command = command
+    result.trial_code_directory = str(code)
     result.trial_concurrency = config.experiment.concurrency
     result.max_trial_number = plan.max_trials
     result.search_space = plan.search_space
@@ -134,7 +139,11 @@ def nni_config(plan: Plan, config: Config, folder: Path) -> dict[str, Any]:
             code_directory=plan.tuner["codeDirectory"],
             class_args=plan.tuner["classArgs"],
         )
-    content: dict[str, Any] = result.json()
+    try:
+        content: dict[str, Any] = result.json()
+    except (AssertionError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split()) or "a value is out of its range"
+        raise InputError(f"NNI does not accept the experiment's config: {reason}.") from error
     return content
 
 
@@ -218,6 +227,9 @@ def resolved(config: Config) -> Config:
     if config.datasets.path is not None:
         path = str(Path(config.datasets.path).resolve())
         config = dataclasses.replace(config, datasets=dataclasses.replace(config.datasets, path=path))
+    if config.experiment.training_service is not None:
+        path = str(Path(config.experiment.training_service).resolve())
+        config = dataclasses.replace(config, experiment=dataclasses.replace(config.experiment, training_service=path))
     if config.experiment.max_trials is not None:
         trials = config.experiment.max_trials
         config = dataclasses.replace(config, search=dataclasses.replace(config.search, max_trials=trials))

@@ -10,7 +10,7 @@ from typing import Any
 
 from jsnas.genotype import Genotype
 
-_ERROR = re.compile(r"(?:jsnas: )?((?<=jsnas: ).+|[\w.]*(?:Error|Exception|Interrupt)\b.*)")
+_ERROR = re.compile(r"(?:jsnas: |\S*python[\d.]*: )?((?<=jsnas: ).+|[\w.]*(?:Error|Exception|Interrupt)\b.*)")
 _ENDED = ("SUCCEEDED", "FAILED", "USER_CANCELED", "SYS_CANCELED", "EARLY_STOPPED")
 
 
@@ -25,10 +25,16 @@ class TrialTable:
     Args:
         folder: Where each trial has its run folder.
         penalty: What is taken from a genotype's PSNR in dB when trials are ranked, by default nothing.
+        errors: What a trial wrote to its standard error, by its name, for trials that ran elsewhere.
     """
 
-    def __init__(self, folder: Path, penalty: Callable[[Genotype], float] | None = None) -> None:
-        self.folder, self.penalty = folder, penalty
+    def __init__(
+        self,
+        folder: Path,
+        penalty: Callable[[Genotype], float] | None = None,
+        errors: Callable[[str], str] | None = None,
+    ) -> None:
+        self.folder, self.penalty, self.errors = folder, penalty, errors
         self._trials: dict[str, dict[str, Any]] = {}
 
     def update(self, jobs: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -60,8 +66,9 @@ class TrialTable:
         number = int(job.get("sequenceId", -1))
         trial: dict[str, Any] = {"number": number, "id": identity, "status": job["status"], "settings": _settings(job)}
         result = self.folder / trial_folder_name(number, identity) / "result.json"
-        if result.exists():
-            trial.update(json.loads(result.read_text(encoding="utf-8")))
+        found = json.loads(result.read_text(encoding="utf-8")) if result.exists() else _reported(job)
+        if found:
+            trial.update(found)
             penalty = self.penalty(Genotype.from_dict(trial["genotype"])) if self.penalty is not None else 0.0
             trial["score"] = trial["psnr_db"] - penalty
         elif job["status"] != "SUCCEEDED":
@@ -70,12 +77,29 @@ class TrialTable:
 
     def _reason(self, identity: str) -> str:
         """The last line of a failed trial's log that tells of an error."""
-        for path in self.folder.parent.glob(f"nni/*/environments/*/trials/{identity}/trial.stderr"):
-            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-            for line in reversed(lines):
+        paths = self.folder.parent.glob(f"nni/*/environments/*/trials/{identity}/trial.stderr")
+        texts = [path.read_text(encoding="utf-8", errors="replace") for path in paths]
+        if not texts and self.errors is not None:
+            texts = [self.errors(identity)]
+        for text in texts:
+            for line in reversed(text.splitlines()):
                 if match := _ERROR.fullmatch(line.strip()):
                     return match[1]
         return "it was killed, and left no message"
+
+
+def _reported(job: Mapping[str, Any]) -> dict[str, Any]:
+    """The result of a trial that ran on another machine: what it sent through NNI."""
+    for metric in reversed(job.get("finalMetricData") or []):
+        data = metric.get("data")
+        while isinstance(data, str):  # NNI quotes it more than once
+            try:
+                data = json.loads(data)
+            except ValueError:
+                break
+        if isinstance(data, dict) and "genotype" in data:
+            return {"psnr_db": data.pop("default"), **data, "genotype": json.loads(data["genotype"])}
+    return {}
 
 
 def _settings(job: Mapping[str, Any]) -> dict[str, Any]:

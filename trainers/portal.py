@@ -143,6 +143,13 @@ class Portal:
                 time.sleep(2)
         return self.request("GET", path)
 
+    def trial_errors(self, trial_id: str) -> str:
+        """What a trial wrote to its standard error, fetched from where it ran; nothing where that cannot be had."""
+        try:
+            return str(self.request("GET", f"/trial-file/{trial_id}/stderr"))
+        except InputError:
+            return ""
+
     def processes(self) -> list[psutil.Process]:
         """Every live process of this manager: Node, the tuner, the trials and what they started."""
         found = []

@@ -25,6 +25,7 @@ _MAY_CHANGE = (
     "datasets.workers",
     "experiment.",
     "logger.",
+    "num_nodes",
     "plugins",
     "search.max_trials",
     "search.total_iter",
@@ -41,6 +42,7 @@ class RunFolder:
         path: The folder; it is made.
         config: Resolved settings, written to ``config.yaml``.
         resume: Whether to carry on the run that is there; otherwise the folder must hold none.
+        writes: Whether this process is the run's writer; if not, the folder is left alone.
 
     Attributes:
         page: The page that is kept up to date with the metrics, where there is one.
@@ -51,8 +53,13 @@ class RunFolder:
             written.
     """
 
-    def __init__(self, path: Path, config: Config, resume: bool) -> None:
-        self.path = path
+    def __init__(self, path: Path, config: Config, resume: bool, writes: bool = True) -> None:
+        self.path, self._writes = path, writes
+        self.page: LiveReport | None = None
+        self._tensorboard: Any = None
+        self.wants_tensorboard = config.logger.tensorboard
+        if not writes:
+            return
         if not resume and (path / "config.yaml").exists():
             raise InputError(f"'{path}' already holds a run; carry it on with --resume or choose another --out.")
         try:
@@ -67,9 +74,6 @@ class RunFolder:
         if resume and (path / "config.yaml").exists():
             _check_same(path / "config.yaml", config)
         self.write_text("config.yaml", config.to_yaml())
-        self.page: LiveReport | None = None
-        self._tensorboard: Any = None
-        self.wants_tensorboard = config.logger.tensorboard
 
     def __enter__(self) -> RunFolder:
         return self
@@ -81,6 +85,8 @@ class RunFolder:
 
     def write_text(self, name: str, text: str) -> None:
         """Writes one of the folder's files, whole or not at all."""
+        if not self._writes:
+            return
         with atomic_file(self.path / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
 
@@ -95,6 +101,8 @@ class RunFolder:
             iteration: Iterations done.
             **metrics: What was measured then, by name.
         """
+        if not self._writes:
+            return
         line = json.dumps({"iteration": iteration, **{k: _rounded(v) for k, v in metrics.items()}})
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(line + "\n")
@@ -107,7 +115,7 @@ class RunFolder:
 
     def show(self, name: str, iteration: int, picture: npt.NDArray[np.uint8]) -> None:
         """Adds a picture, H x W x C, to TensorBoard."""
-        if self.wants_tensorboard:
+        if self._writes and self.wants_tensorboard:
             self._board().add_image(name, picture, iteration, dataformats="HWC")
 
     def rewind(self, iteration: int) -> None:
@@ -125,7 +133,8 @@ class RunFolder:
         if self.page is not None:
             self.page.close()
             self.page = None
-        self._lock.release()
+        if self._writes:
+            self._lock.release()
 
     def _board(self) -> Any:
         if self._tensorboard is None:

@@ -10,29 +10,33 @@ import contextlib
 import logging
 import signal
 import sys
+import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
+from pytorch_lightning.strategies import DDPStrategy
 
 from jsnas.candidates import ALL_OPERATIONS
 from jsnas.data.patches import patch_loader
 from jsnas.errors import InputError, unknown_name
 from jsnas.genotype import Genotype
 from jsnas.sample import genotype_from_sample
-from jsnas.strategy.alternating import EXCLUDED, AlternatingModule
+from jsnas.strategy.alternating import EXCLUDED, AlternatingModule, DifferentiableStrategy
 from jsnas.strategy.nni_api import Lightning, ModelSpace, NasExperiment, Strategy, Trainer
-from jsnas.strategy.sampling import ControllerModule, RandomPathModule
+from jsnas.strategy.one_shot import MendedProxyless
+from jsnas.strategy.sampling import ControllerModule, MendedRandomOneShot, RandomPathModule
 from jsnas.strategy.search_module import SearchModule
 from search_spaces import AttentionSearchSpace, JointSearchSpace, OperationSearchSpace
 from trainers.budget import Budget, budget_sentence, make_budget
 from trainers.catalogue import SPACES
 from trainers.config import Config
+from trainers.launch import on_all_devices, starts_processes
 from trainers.multi_trial import multi_trial_search
 from trainers.plugins import use_plugins
+from trainers.ranks import Ranks
 from trainers.report import LiveReport
 from trainers.restoration_module import RestorationModule
 from trainers.run_folder import RunFolder
@@ -59,6 +63,10 @@ def search(config: Config, out: Path, resume: bool = False, page: LiveReport | N
     Raises:
         InputError: If a setting, the data or the folder cannot be used, or the loss stops being finite.
     """
+    if starts_processes(config):
+        return on_all_devices(search, config, out, resume)
+    ranks = Ranks.of(config)
+    ranks.silence_others()
     use_plugins(config)
     data = open_data(config)
     pick_device(config.device)
@@ -67,11 +75,21 @@ def search(config: Config, out: Path, resume: bool = False, page: LiveReport | N
             f"A search with '{config.strategy.name}' cannot be carried on; start it anew in another --out."
         )
     quiet_nni()
-    pl.seed_everything(config.manual_seed, verbose=False)
+    ranks.seed(config.manual_seed)
     strategy = make_strategy(config)
     space = build_space(config)
     check_space(strategy, space)
     one_shot = is_one_shot(strategy)
+    if ranks.count > 1 and not isinstance(strategy, DifferentiableStrategy | MendedRandomOneShot):
+        raise InputError(
+            f"A search with '{config.strategy.name}' runs on one device; leave --devices and --num-nodes out, or "
+            "search with pc_darts, darts, gumbel_darts, proxyless or random_oneshot."
+        )
+    if ranks.count > 1 and config.search.budget == "latency":
+        raise InputError(
+            "Latencies are measured, so every process would have others; search on one device, or with search.budget "
+            "multiply_adds."
+        )
     if one_shot and config.search.weight_warmup_iters >= config.search.total_iter:
         raise InputError(
             f"All {config.search.total_iter} iterations would be warm-up ({config.search.weight_warmup_iters}), so no "
@@ -82,23 +100,25 @@ def search(config: Config, out: Path, resume: bool = False, page: LiveReport | N
     patch_stream(data, config, "weights")
     check_validation(config, data, space.network.smallest_input)
     budget = make_budget(config)
-    run = RunFolder(out, config, resume)
-    run.page = LiveReport(out, "search", config, data.images, page)
+    run = RunFolder(out, config, resume, ranks.first)
+    run.page = LiveReport(out, "search", config, data.images, page) if ranks.first else None
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=UserWarning, module="pytorch_lightning|lightning_fabric")
             warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
             warnings.filterwarnings("ignore", message="When using training service", category=RuntimeWarning)
             if one_shot:
-                genotype = _one_shot_search(config, run, data, strategy, space, budget, resume)
+                genotype = _one_shot_search(config, run, data, strategy, space, budget, resume, ranks)
             else:
                 genotype = multi_trial_search(config, run, strategy, space, budget)
                 run.write_text("genotype.json", genotype.to_json())
         if budget is not None:
             report = budget.report(genotype)
             run.write_json("budget.json", report)
-            print(budget_sentence(report), file=sys.stderr)
-        run.page.done()
+            if ranks.first:
+                print(budget_sentence(report), file=sys.stderr)
+        if run.page is not None:
+            run.page.done()
     finally:
         run.close()
     return genotype
@@ -112,6 +132,7 @@ def _one_shot_search(
     space: ModelSpace,
     budget: Budget | None,
     resume: bool,
+    ranks: Ranks,
 ) -> Genotype:
     state = load_newest_state(run.path / "states") if resume else None
     first = int(state["iteration"]) if state else 0
@@ -119,14 +140,17 @@ def _one_shot_search(
     if state is not None and (state["stopped"] or first >= total):
         return Genotype.load(run.path / "genotype.json")
     device, workers = pick_device(config.device), worker_count(config)
-    streams = {part: patch_stream(data, config, part) for part in ("weights", "architecture")}
-    journal = SearchJournal(run, data, config, state)
+    streams = {part: patch_stream(data, config, part, ranks) for part in ("weights", "architecture")}
+    journal = SearchJournal(run, data, config, state, ranks)
     evaluator = Lightning(
         RestorationModule(config.search.learning_rate, config.search.betas, config.search.weight_decay),
         Trainer(
             max_epochs=1,
             accelerator="gpu" if device.type == "cuda" else device.type,
-            devices=1 if device.index is None else [device.index],
+            devices=config.devices if device.index is None else [device.index],
+            num_nodes=config.num_nodes,
+            strategy=_ddp(strategy) if ranks.count > 1 else "auto",
+            use_distributed_sampler=False,  # the streams are shared out already
             precision=config.precision,
             callbacks=[journal],
             logger=False,
@@ -142,13 +166,20 @@ def _one_shot_search(
     if budget is not None:
         _apply_budget(strategy, budget)
     experiment = NasExperiment(space, evaluator, strategy)
-    experiment.config.experiment_working_directory = str(run.path / "nni")
-    with _signals_put_back():
+    with contextlib.ExitStack() as stack:
+        folder = run.path / "nni" if ranks.first else stack.enter_context(tempfile.TemporaryDirectory())
+        experiment.config.experiment_working_directory = str(folder)
+        stack.enter_context(_signals_put_back())
         experiment.run()
     if journal.interrupted:
         raise KeyboardInterrupt
     assert journal.sample is not None
     return genotype_from_sample(journal.sample, config.task, config.scale if config.task == "sr" else None)
+
+
+def _ddp(strategy: Strategy) -> DDPStrategy:
+    """Lightning's engine for several devices; where one path is taken at a time, the others have no gradient."""
+    return DDPStrategy(find_unused_parameters=isinstance(strategy, MendedProxyless | MendedRandomOneShot))
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from trainers.gallery import confidence_of, module_picture, probability_picture
 from trainers.guard import CollapseGuard, entropies, skip_shares
 from trainers.interrupt import StopRequest
 from trainers.progress import Progress
+from trainers.ranks import Ranks
 from trainers.run_folder import RunFolder
 from trainers.state import random_states, restore_random_states, save_state
 from trainers.streams import Data
@@ -34,12 +35,16 @@ class SearchJournal(pl.Callback):
         data: The images, for validation.
         config: Settings.
         state: A state to carry on from, or ``None``.
+        ranks: The processes of the search.
 
     Attributes:
         sample: What the search ended with, or ``None`` while it runs.
     """
 
-    def __init__(self, run: RunFolder, data: Data, config: Config, state: dict[str, Any] | None) -> None:
+    def __init__(
+        self, run: RunFolder, data: Data, config: Config, state: dict[str, Any] | None, ranks: Ranks | None = None
+    ) -> None:
+        self.ranks = ranks or Ranks()
         self.run, self.data, self.config, self.state = run, data, config, state
         self.psnr_db = math.nan
         self.sample: dict[str, Any] | None = None
@@ -48,7 +53,7 @@ class SearchJournal(pl.Callback):
         self._loss_sum: torch.Tensor | None = None
         self._loss_count = 0
         self._progress: Progress | None = None
-        self._stop = StopRequest()
+        self._stop, self._stopping = StopRequest(), False
         self._shown: dict[str, float | str] = {}  # beside the progress
         self._derived: str | None = None
         self._changes = 0  # of the derived genotype, since this process began
@@ -56,11 +61,14 @@ class SearchJournal(pl.Callback):
     @property
     def interrupted(self) -> bool:
         """Whether the search was stopped from outside before its end."""
-        return self._stop.requested and self.sample is None
+        return self._stopping and self.sample is None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Puts a saved state back and opens the progress line."""
         self._stop.__enter__()
+        self.ranks.connect()
+        first = int(self.state["iteration"]) if self.state is not None else 0
+        self.ranks.check_start(self.data.images.sha256(), self.run.path, first)
         done = 0
         if self.state is not None:
             pl_module.training_module.model.load_state_dict(self.state["network"])
@@ -71,7 +79,7 @@ class SearchJournal(pl.Callback):
             restore_random_states(self.state["random"])
             done = pl_module.iteration
             self.run.rewind(done)
-        self._progress = Progress("search", self.config.search.total_iter, done=done)
+        self._progress = Progress("search", self.config.search.total_iter, done=done, shown=self.ranks.first)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Adds up the loss; validates, writes and saves when it is time."""
@@ -80,6 +88,7 @@ class SearchJournal(pl.Callback):
         loss = outputs["loss"].detach()
         self._loss_sum = loss if self._loss_sum is None else self._loss_sum.to(loss.device) + loss
         self._loss_count += 1
+        self._stopping = self.ranks.any(self._stop.requested)
         last = iteration == total
         validates = last or (self.config.val.val_freq > 0 and iteration % self.config.val.val_freq == 0)
         if ours and last:
@@ -94,10 +103,10 @@ class SearchJournal(pl.Callback):
             if self.sample is None:
                 self.sample = pl_module.export()
             self.run.write_text("genotype.json", self._genotype(self.sample, with_scale=True).to_json())
-        saves = last or self._stop.requested or iteration % self.config.logger.save_checkpoint_freq == 0
+        saves = last or self._stopping or iteration % self.config.logger.save_checkpoint_freq == 0
         if ours and pl_module.resumable and saves:
             self._save(pl_module, iteration)
-        trainer.should_stop = last or self._stop.requested
+        trainer.should_stop = last or self._stopping
         if self._progress is not None:
             if not math.isnan(self.psnr_db):
                 self._shown["psnr_db"] = self.psnr_db
@@ -112,7 +121,7 @@ class SearchJournal(pl.Callback):
         self._stop.__exit__(None, None, None)
 
     def _validate(self, module: Any) -> float:
-        return validation_psnr(module.training_module.model, self.data, self.config, module.device)
+        return validation_psnr(module.training_module.model, self.data, self.config, module.device, ranks=self.ranks)
 
     def _genotype(self, sample: dict[str, Any], with_scale: bool = False) -> Genotype:
         scale = self.config.scale if with_scale and self.config.task == "sr" else None
@@ -125,7 +134,7 @@ class SearchJournal(pl.Callback):
     def _write(self, module: Any, iteration: int, validated: bool) -> bool:
         """Adds a line to the metrics; whether the guard ends the search."""
         assert self._loss_sum is not None
-        loss = (self._loss_sum / self._loss_count).item()
+        loss = (self.ranks.mean(self._loss_sum) / self._loss_count).item()
         self._loss_sum, self._loss_count = None, 0
         if not math.isfinite(loss):
             raise InputError(
@@ -141,9 +150,11 @@ class SearchJournal(pl.Callback):
             metrics["architecture_learning_rate"] = float(module.architecture_optimizer().param_groups[0]["lr"])
         architecture_loss = getattr(module, "architecture_loss", None)
         if architecture_loss is not None:
-            metrics["architecture_loss"] = float(architecture_loss)
+            metrics["architecture_loss"] = float(self.ranks.mean(architecture_loss))
         if validated:
             metrics["psnr_db"] = self.psnr_db
+        if isinstance(module, AlternatingModule):
+            self.ranks.check_equal("architecture parameters", module.arch_parameters())
         probabilities = module.export_probs()
         for label, weights in probabilities.items():
             for name, probability in weights.items():
@@ -173,17 +184,22 @@ class SearchJournal(pl.Callback):
             self.run.show("module", iteration, picture)
 
     def _save(self, module: Any, iteration: int) -> None:
+        network = module.training_module.model.state_dict()
+        self.ranks.check_equal("weights", list(network.values()))
+        loss_sum = None if self._loss_sum is None else self.ranks.mean(self._loss_sum)
+        if not self.ranks.first:
+            return
         save_state(
             self.run.path / "states",
             iteration,
             {
-                "network": module.training_module.model.state_dict(),
+                "network": network,
                 "weight_optimizer": module.weight_optimizer().state_dict(),
                 "search": module.search_state(),
                 "guard": self.guard.state(),
                 "random": random_states(),
                 "stopped": self.guard.stopped is not None,
-                "loss_sum": self._loss_sum,
+                "loss_sum": loss_sum,
                 "loss_count": self._loss_count,
             },
         )

@@ -67,11 +67,12 @@ def random_states() -> dict[str, Any]:
         "numpy": [str(name), torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, cached],
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "cuda_device": torch.cuda.current_device() if torch.cuda.is_available() else 0,
     }
 
 
 def restore_random_states(states: dict[str, Any]) -> None:
-    """Puts back what ``random_states`` gave."""
+    """Puts back what ``random_states`` gave; the current device gets that of the device which was current then."""
     version, internal, gauss = states["python"]
     random.setstate((version, tuple(internal), gauss))
     name, keys, position, has_gauss, cached = states["numpy"]
@@ -79,6 +80,8 @@ def restore_random_states(states: dict[str, Any]) -> None:
     torch.set_rng_state(states["torch"])
     if states["cuda"] and torch.cuda.device_count() == len(states["cuda"]):
         torch.cuda.set_rng_state_all(states["cuda"])
+    if states["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states["cuda"][states.get("cuda_device", 0)])
 
 
 def _state_files(folder: Path) -> list[Path]:

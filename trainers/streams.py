@@ -13,6 +13,7 @@ from jsnas.data.patches import PatchBatches, Split, split_images
 from jsnas.errors import InputError
 from jsnas.task import Task
 from trainers.config import Config
+from trainers.ranks import Ranks
 
 # Streams of one run must differ; the offsets keep runs of neighbouring seeds apart too.
 _STREAM_SEEDS = {"weights": 0, "architecture": 1}
@@ -23,7 +24,7 @@ class Data:
     """The images of a run.
 
     Attributes:
-        images: The packed H5.
+        images: The packed images.
         split: Which images serve for what.
         task: The task with its level.
     """
@@ -34,7 +35,7 @@ class Data:
 
 
 def open_data(config: Config) -> Data:
-    """Opens the H5 that the config names.
+    """Opens the H5, or the folder of them, that the config names.
 
     Raises:
         InputError: If none is named, it cannot be read, is of another task, or cannot be split as asked.
@@ -47,12 +48,20 @@ def open_data(config: Config) -> Data:
     return Data(images, split_images(len(images), d.weights, d.architecture, d.validation), task)
 
 
-def patch_stream(data: Data, config: Config, part: str) -> PatchBatches:
-    """The endless stream of batches of one part, ``"weights"`` or ``"architecture"``."""
+def patch_stream(data: Data, config: Config, part: str, ranks: Ranks | None = None) -> PatchBatches:
+    """The endless stream of batches of one part, ``"weights"`` or ``"architecture"``.
+
+    Args:
+        data: The images.
+        config: Settings.
+        part: Which part.
+        ranks: The processes that share each batch out; this one gets its share.
+    """
     d = config.datasets
     seed = 2 * config.manual_seed + _STREAM_SEEDS[part]
     indices = data.split.weights if part == "weights" else data.split.architecture
-    return PatchBatches(data.images, data.task, indices, d.patch_size, d.batch_size, seed, d.augment)
+    share = (0, 1) if ranks is None else (ranks.rank, ranks.count)
+    return PatchBatches(data.images, data.task, indices, d.patch_size, d.batch_size, seed, d.augment, share)
 
 
 def worker_count(config: Config) -> int:
@@ -62,7 +71,7 @@ def worker_count(config: Config) -> int:
     """
     if pick_device(config.device).type == "cpu":
         return 0
-    return min(config.datasets.workers, max(0, (os.cpu_count() or 1) - 1))
+    return min(config.datasets.workers, max(0, (os.cpu_count() or 1) // config.devices - 1))
 
 
 def pick_device(name: str) -> torch.device:

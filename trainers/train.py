@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric, seed_everything
+from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
 
 from jsnas.checkpoint import load_checkpoint, save_checkpoint
@@ -25,10 +26,13 @@ from jsnas.network import JSNet, NetworkSettings
 from trainers.config import Config
 from trainers.gallery import Gallery
 from trainers.interrupt import StopRequest
+from trainers.launch import on_all_devices, starts_processes
 from trainers.model_card import NAME as CARD_NAME
 from trainers.model_card import ModelCard
 from trainers.patch_loss import patch_loss
+from trainers.plugins import use_plugins
 from trainers.progress import Progress
+from trainers.ranks import Ranks
 from trainers.report import LiveReport
 from trainers.run_folder import RunFolder
 from trainers.state import load_newest_state, random_states, restore_random_states, save_state
@@ -53,27 +57,48 @@ def train(config: Config, out: Path, resume: bool = False, page: LiveReport | No
     Raises:
         InputError: If a setting, the data or the folder cannot be used, or the loss stops being finite.
     """
-    data = open_data(config)
-    genotype = load_genotype(config)
-    stream = patch_stream(data, config, "weights")
-    settings = NetworkSettings.for_task(data.task, **vars(config.network))
-    seed_everything(config.manual_seed, verbose=False)
-    network = JSNet(genotype, settings)
-    with RunFolder(out, config, resume) as run:
-        run.page = LiveReport(out, "train", config, data.images, page)
-        run.write_text("genotype.json", genotype.to_json())
-        _fit(network, config, data, stream, run, resume)
-        run.page.done()
+    use_plugins(config)
+    if starts_processes(config):
+        on_all_devices(_train, config, out, resume)
+    else:
+        _train(config, out, resume, page)
     return load_checkpoint(out / "checkpoint.safetensors")
 
 
-def _fit(network: JSNet, config: Config, data: Data, stream: PatchBatches, run: RunFolder, resume: bool) -> None:
+def _train(config: Config, out: Path, resume: bool, page: LiveReport | None = None) -> None:
+    """The training in this process, which may be one of several."""
+    ranks = Ranks.of(config)
+    ranks.silence_others()
+    use_plugins(config)
+    data = open_data(config)
+    genotype = load_genotype(config)
+    stream = patch_stream(data, config, "weights", ranks)
+    settings = NetworkSettings.for_task(data.task, **vars(config.network))
+    ranks.seed(config.manual_seed)
+    network = JSNet(genotype, settings)
+    with RunFolder(out, config, resume, ranks.first) as run:
+        run.page = LiveReport(out, "train", config, data.images, page) if ranks.first else None
+        run.write_text("genotype.json", genotype.to_json())
+        _fit(network, config, data, stream, run, resume, ranks)
+        if run.page is not None:
+            run.page.done()
+    ranks.any(False)  # the checkpoint is there before any process reads it
+
+
+def _fit(
+    network: JSNet, config: Config, data: Data, stream: PatchBatches, run: RunFolder, resume: bool, ranks: Ranks
+) -> None:
     device, total = pick_device(config.device), config.train.total_iter
     fabric = Fabric(
         accelerator="gpu" if device.type == "cuda" else device.type,
-        devices=1 if device.index is None else [device.index],
+        devices=config.devices if device.index is None else [device.index],
+        num_nodes=config.num_nodes,
+        strategy=DDPStrategy(find_unused_parameters=_leaves_some_out(network)) if ranks.count > 1 else "auto",
         precision=config.precision,  # type: ignore[arg-type]  # checked by the config
     )
+    if ranks.count > 1:
+        fabric.launch()
+        ranks.connect()
     adam = torch.optim.Adam(
         network.parameters(), lr=config.train.learning_rate, betas=config.train.betas, eps=config.train.eps
     )
@@ -95,9 +120,10 @@ def _fit(network: JSNet, config: Config, data: Data, stream: PatchBatches, run: 
             average.load_state_dict(state["average"])
         restore_random_states(state["random"])
         run.rewind(first)
+    ranks.check_start(data.images.sha256(), run.path, first)
 
     batches = patch_loader(stream, first, total, worker_count(config))
-    with Progress("train", total, done=first) as progress, StopRequest() as stop:
+    with Progress("train", total, done=first, shown=ranks.first) as progress, StopRequest() as stop:
         for iteration, batch in enumerate(batches, start=first + 1):
             for group in optimizer.param_groups:
                 group["lr"] = config.train.learning_rate * 0.5 ** ((iteration - 1) // config.train.halve_every)
@@ -110,40 +136,66 @@ def _fit(network: JSNet, config: Config, data: Data, stream: PatchBatches, run: 
             if average is not None:
                 _update_average(average, network, config.train.ema_decay, iteration)
 
+            stopping = ranks.any(stop.requested)
             validates = iteration == total or (config.val.val_freq > 0 and iteration % config.val.val_freq == 0)
             metrics: dict[str, float] = {}
             if validates:
                 kept = average if average is not None else network
-                metrics["psnr_db"] = validation_psnr(kept, data, config, fabric.device, gallery.add)
+                metrics["psnr_db"] = validation_psnr(kept, data, config, fabric.device, gallery.add, ranks)
                 if metrics["psnr_db"] > best_psnr:
                     best_psnr = metrics["psnr_db"]
-                    found = {"validation_psnr_db": best_psnr, "iteration": iteration}
-                    save_checkpoint(run.path / "checkpoint.safetensors", network, data.task, found, kept.state_dict())
-                    held_out = f"{min(len(data.split.validation), config.val.max_images)} held-out images"
-                    run.write_text(CARD_NAME, card.text(iteration, {"PSNR, dB": best_psnr}, held_out))
-                    gallery.write(run, iteration)
+                    if ranks.first:
+                        _keep(run, network, kept, data, config, card, best_psnr, iteration)
+                        gallery.write(run, iteration)
             if validates or iteration % config.logger.print_freq == 0:
-                metrics["loss"] = _checked((loss_sum / loss_count).item(), iteration)
+                metrics["loss"] = _checked((ranks.mean(loss_sum) / loss_count).item(), iteration)
                 metrics["learning_rate"] = optimizer.param_groups[0]["lr"]
                 run.log(iteration, **metrics)
                 loss_sum, loss_count = torch.zeros_like(loss_sum), 0
                 shown["loss"] = metrics["loss"]
-            if iteration == total or stop.requested or iteration % config.logger.save_checkpoint_freq == 0:
+            if iteration == total or stopping or iteration % config.logger.save_checkpoint_freq == 0:
+                ranks.check_equal("weights", list(network.state_dict().values()))
                 content: dict[str, Any] = {
                     "network": network.state_dict(),
                     "optimizer": optimizer.state_dict(),
                     "average": average.state_dict() if average is not None else {},
                     "best_psnr": best_psnr,
-                    "loss_sum": loss_sum,
+                    "loss_sum": ranks.mean(loss_sum),
                     "loss_count": loss_count,
                     "random": random_states(),
                 }
-                save_state(run.path / "states", iteration, content)
+                if ranks.first:
+                    save_state(run.path / "states", iteration, content)
             if math.isfinite(best_psnr):
                 shown["best_psnr_db"] = best_psnr
             progress.update(iteration, shown)
-            if stop.requested and iteration < total:
+            if stopping and iteration < total:
                 raise KeyboardInterrupt
+
+
+def _leaves_some_out(network: JSNet) -> bool:
+    """Whether some parameters have no part in the output, as where no node takes the output of an edge."""
+    with torch.random.fork_rng():
+        probe, side = copy.deepcopy(network), network.smallest_input
+        probe(torch.zeros(2, network.settings.image_channels, side, side)).sum().backward()
+    return any(parameter.grad is None for parameter in probe.parameters())
+
+
+def _keep(
+    run: RunFolder,
+    network: JSNet,
+    kept: JSNet,
+    data: Data,
+    config: Config,
+    card: ModelCard,
+    psnr_db: float,
+    iteration: int,
+) -> None:
+    """Writes the best checkpoint so far and its card."""
+    found = {"validation_psnr_db": psnr_db, "iteration": iteration}
+    save_checkpoint(run.path / "checkpoint.safetensors", network, data.task, found, kept.state_dict())
+    held_out = f"{min(len(data.split.validation), config.val.max_images)} held-out images"
+    run.write_text(CARD_NAME, card.text(iteration, {"PSNR, dB": psnr_db}, held_out))
 
 
 def load_genotype(config: Config) -> Genotype:

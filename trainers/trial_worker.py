@@ -79,13 +79,15 @@ class Reporter:
             self._channel.send_metric("PERIODICAL", self._parameter_id, self._trial_id, self._sequence, psnr_db)
             self._sequence += 1
 
-    def final(self, outcome: Outcome) -> None:
-        """The result; NNI plots and compares ``default``."""
-        figures = {
+    def final(self, outcome: Outcome, elsewhere: bool) -> None:
+        """The result; NNI plots and compares ``default``. From ``elsewhere`` the genotype goes this way too."""
+        figures: dict[str, Any] = {
             "default": outcome.psnr_db,
             "parameters": outcome.parameters,
             "multiply_adds": outcome.multiply_adds,
         }
+        if elsewhere:
+            figures["genotype"] = json.dumps(outcome.genotype.to_dict())
         self._channel.send_metric("FINAL", self._parameter_id, self._trial_id, 0, figures)
 
 
@@ -93,7 +95,8 @@ def main(words: Sequence[str] | None = None) -> int:
     """Runs one trial.
 
     Args:
-        words: ``--run FOLDER`` of the experiment and ``--kind network`` or ``search``.
+        words: ``--run FOLDER`` of the experiment, ``--kind network`` or ``search``, and ``--elsewhere`` where that
+            folder is a copy on another machine.
 
     Returns:
         The exit code; NNI shows a trial whose code is not 0 as failed.
@@ -101,6 +104,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m trainers.trial_worker", allow_abbrev=False)
     parser.add_argument("--run", type=Path, required=True, help="run folder of the experiment")
     parser.add_argument("--kind", choices=[NETWORK, SEARCH], required=True, help="what a trial is")
+    parser.add_argument("--elsewhere", action="store_true", help="the result goes back through NNI alone")
     options = parser.parse_args(words)
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     try:
@@ -113,7 +117,7 @@ def main(words: Sequence[str] | None = None) -> int:
             raise InputError(f"The trial ended with a PSNR of {outcome.psnr_db} dB; lower the learning rate.")
         content = {**dataclasses.asdict(outcome), "genotype": outcome.genotype.to_dict()}
         (out / "result.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        reporter.final(outcome)
+        reporter.final(outcome, options.elsewhere)
     except InputError as error:
         print(f"jsnas: {error}", file=sys.stderr)
         return 2

@@ -1,84 +1,51 @@
-"""Reads the packed images: the H5 is mapped into memory and its uint8 datasets are sliced in place.
+"""Reads packed images, of one H5 or of a folder of them: the files are mapped into memory and sliced in place.
 
-h5py is only asked where each dataset lies and is closed again: a handle kept across a fork corrupts what the workers
-read, and slicing through h5py is several times slower than slicing the map.
+The system keeps the pages that are read and drops them when memory is short, so a data set may be larger than memory.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
-import numpy.typing as npt
 
+from jsnas.data.h5_index import Block, H5Index, Pixels, file_stamp, read_index
 from jsnas.errors import InputError
 from jsnas.task import Task
 
-Pixels = npt.NDArray[np.uint8]
-
-FORMAT = "jsnas-h5/1"
-
-
-@dataclass(frozen=True)
-class _Block:
-    """Where one image lies in the file."""
-
-    offset: int
-    shape: tuple[int, int, int]
-
-    @property
-    def end(self) -> int:
-        return self.offset + self.shape[0] * self.shape[1] * self.shape[2]
+_SHARD = re.compile(r"(\d+)-of-(\d+)\.h5")
 
 
 class H5Images:
-    """The images of a packed H5, read from the mapped file.
+    """The images of a packed H5, or of a folder of such files (shards) in the order of their names.
 
-    May be pickled and used after a fork: every process maps the file when it first reads a pixel.
+    May be pickled and used after a fork: every process maps a file when it first reads a pixel of it.
 
     Args:
-        path: A file written by ``jsnas.data.pack.pack``.
+        path: A file or folder written by ``jsnas.data.pack``, or a folder of such files.
 
     Attributes:
-        path: The file.
+        path: The file or folder.
         task: The task it was packed for.
         names: One name an image, unique.
 
     Raises:
-        InputError: If the file is missing, is not such an H5 or is cut short.
+        InputError: If a file is missing, is not such an H5 or is cut short, or the files do not belong together.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        if not path.is_file():
-            raise InputError(f"There is no file '{path}'; pack the images first.")
-        try:
-            # Without locking: the file is never changed in place, and some network file systems have no locks.
-            with h5py.File(path, "r", locking=False) as file:
-                if file.attrs.get("format") != FORMAT.encode():
-                    raise InputError(f"'{path}' is an H5 of another kind; give one that was packed as {FORMAT}.")
-                self.task = Task(**json.loads(file.attrs["task"]))
-                self.names: list[str] = [name.decode() for name in file["names"][()]]
-                self._hq = _blocks(file["hq"])
-                self._lq = _blocks(file["lq"])
-                self._sha256 = {kind: [text.decode() for text in file[f"sha256_{kind}"][()]] for kind in ("hq", "lq")}
-        except InputError:
-            raise
-        except Exception as error:  # h5py raises OSError, KeyError, RuntimeError, ... on a damaged file
-            raise InputError(f"'{path}' is not a whole H5 of images ({error}); pack the images again.") from error
-        self._stamp = _stamp(path)
-        counts = {len(self.names), len(self._hq), len(self._sha256["hq"])}
-        if len(counts) != 1 or len(self._lq) not in (0, len(self._hq)) or len(self._sha256["lq"]) != len(self._lq):
-            raise InputError(f"'{path}' lists other images than it holds; pack the images again.")
-        end, size = max((block.end for block in self._hq + self._lq), default=0), path.stat().st_size
-        if end > size:
-            raise InputError(f"'{path}' is cut short: {size} bytes instead of at least {end}; pack the images again.")
-        self._map: Pixels | None = None
+        self._files = [read_index(file) for file in _files(path)]
+        self.task = self._files[0].task
+        self.names = [name for file in self._files for name in file.names]
+        _check_together(path, self._files, self.names)
+        self._places = [(number, k) for number, file in enumerate(self._files) for k in range(len(file.names))]
+        self._maps: list[Pixels | None] = [None] * len(self._files)
 
     @classmethod
     def open_for(cls, path: Path, task: Task) -> H5Images:
@@ -93,34 +60,46 @@ class H5Images:
 
     def check_task(self, task: Task) -> None:
         """Raises an InputError unless the images serve ``task``; see ``open_for``."""
-        packed = self.task
-        if (packed.name, packed.scale, packed.quality) != (task.name, task.scale, task.quality):
+        if not _same_data(self.task, task):
             raise InputError(
-                f"'{self.path}' was packed for {packed.label}, but the task is {task.label}; pack one for it."
+                f"'{self.path}' was packed for {self.task.label}, but the task is {task.label}; pack one for it."
             )
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_map": None}
+        return self.__dict__ | {"_maps": [None] * len(self._files)}
 
     def hq_shape(self, index: int) -> tuple[int, int, int]:
         """H, W, C of a high-quality image, known without reading it."""
-        return self._hq[index].shape
+        number, k = self._places[index]
+        return self._files[number].hq[k].shape
 
     def hq(self, index: int) -> Pixels:
         """The high-quality image: a read-only uint8 view, H x W x C."""
-        return self._view(self._hq[index])
+        number, k = self._places[index]
+        return self._view(number, self._files[number].hq[k])
 
     def lq(self, index: int) -> Pixels | None:
         """The low-quality image: a read-only uint8 view, H/scale x W/scale x C; None where it is made on the fly."""
-        return self._view(self._lq[index]) if self._lq else None
+        number, k = self._places[index]
+        return self._view(number, self._files[number].lq[k]) if self._files[number].lq else None
+
+    def size(self) -> int:
+        """Bytes of the file, or of all files."""
+        return sum(file.stamp[1] for file in self._files)
+
+    def stored_sha256(self, kind: str, index: int) -> str:
+        """The stored hash of an image, ``kind`` ``"hq"`` or ``"lq"``; nothing where it is made on the fly."""
+        number, k = self._places[index]
+        sums = self._files[number].sha256[kind]
+        return sums[k] if sums else ""
 
     def sha256(self) -> str:
-        """One hash for all images, of their names and stored sums; no pixel is read."""
-        listing = [self.names, self._sha256["hq"], self._sha256["lq"]]
-        return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
+        """One hash for all images, of their names and stored sums, however many files they are in; no pixel is read."""
+        sums = [[text for file in self._files for text in file.sha256[kind]] for kind in ("hq", "lq")]
+        return hashlib.sha256(json.dumps([self.names, *sums]).encode()).hexdigest()
 
     def verify(self) -> None:
         """Reads everything and compares it with the stored SHA-256 sums.
@@ -130,30 +109,45 @@ class H5Images:
         """
         for index, name in enumerate(self.names):
             for kind, pixels in (("hq", self.hq(index)), ("lq", self.lq(index))):
-                if pixels is not None and hashlib.sha256(pixels.data).hexdigest() != self._sha256[kind][index]:
-                    raise InputError(f"Image '{name}' ({kind}) in '{self.path}' is damaged; pack the images again.")
+                if pixels is not None and hashlib.sha256(pixels.data).hexdigest() != self.stored_sha256(kind, index):
+                    path = self._files[self._places[index][0]].path
+                    raise InputError(f"Image '{name}' ({kind}) in '{path}' is damaged; pack the images again.")
 
-    def _view(self, block: _Block) -> Pixels:
-        if self._map is None:
-            if _stamp(self.path) != self._stamp:
-                raise InputError(f"'{self.path}' was replaced while it was in use; start again.")
+    def _view(self, number: int, block: Block) -> Pixels:
+        mapped = self._maps[number]
+        if mapped is None:
+            file = self._files[number]
+            if file_stamp(file.path) != file.stamp:
+                raise InputError(f"'{file.path}' was replaced while it was in use; start again.")
             # As a plain array: slices of the memmap subclass cost more than the pixels of a patch.
-            self._map = np.asarray(np.memmap(self.path, dtype=np.uint8, mode="r"))
-        return self._map[block.offset : block.end].reshape(block.shape)
+            mapped = self._maps[number] = np.asarray(np.memmap(file.path, dtype=np.uint8, mode="r"))
+        return mapped[block.offset : block.end].reshape(block.shape)
 
 
-def _blocks(group: h5py.Group) -> list[_Block]:
-    """The datasets of a group, in the order of their names."""
-    blocks = []
-    for name in sorted(group):
-        dataset = group[name]
-        offset = dataset.id.get_offset()
-        if offset is None or dataset.dtype != np.uint8 or dataset.ndim != 3:
-            raise ValueError(f"{dataset.name} is not a contiguous uint8 image")
-        blocks.append(_Block(offset, dataset.shape))
-    return blocks
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    files = sorted(file for file in path.glob("*.h5") if not file.name.startswith("."))
+    if not files:
+        raise InputError(f"The folder '{path}' holds no H5; give a file or folder of `jsnas pack`.")
+    found = [match for file in files if (match := _SHARD.fullmatch(file.name))]
+    for match in found:
+        if len(found) != int(match[2]):
+            raise InputError(f"'{path}' holds {len(found)} of {int(match[2])} shards; add the others.")
+    return files
 
 
-def _stamp(path: Path) -> tuple[int, int, int]:
-    status = path.stat()
-    return status.st_ino, status.st_size, status.st_mtime_ns
+def _check_together(path: Path, files: list[H5Index], names: list[str]) -> None:
+    for file in files:
+        if not _same_data(file.task, files[0].task) or bool(file.lq) != bool(files[0].lq):
+            raise InputError(
+                f"'{file.path}' was packed for {file.task.label}, but '{files[0].path}' for {files[0].task.label}; "
+                "keep one kind in a folder."
+            )
+    name, times = Counter(names).most_common(1)[0] if len(files) > 1 else ("", 1)
+    if times > 1:
+        raise InputError(f"{times} images in the files of '{path}' are named '{name}'; keep each image in one file.")
+
+
+def _same_data(a: Task, b: Task) -> bool:
+    return (a.name, a.scale, a.quality) == (b.name, b.scale, b.quality)

@@ -1,37 +1,34 @@
-"""Packs images into one H5 that training reads without decoding anything.
+"""Packs images into H5 files that training reads without decoding anything.
 
-``hq/000000``, ``hq/000001``, ... and ``lq/...`` are contiguous uint8 datasets, H x W x C, so that a reader can map the
-file. ``names`` and ``sha256_hq``/``sha256_lq`` have one entry an image. The root attributes are ``format``, ``task``
-(JSON), ``jsnas`` (the version) and ``settings`` (JSON: Pillow's version, which decodes and resizes, and how many
-low-quality images were read from files rather than made).
+A few images go straight into one file. More are packed part by part, in several processes where asked; the parts wait
+beside the result in a hidden folder, so that a pack that was killed goes on where it stopped. At the end they become
+one file, or a folder of them (shards). ``jsnas.data.pack_file`` says what a file holds.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
-import json
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
-import numpy.typing as npt
-import PIL
 
-from jsnas.data.atomic import atomic_file
 from jsnas.data.degrade import crop_to_multiple, downscale, jpeg
 from jsnas.data.folders import ImagePair, find_pairs, unique_names
-from jsnas.data.h5 import FORMAT, Pixels
+from jsnas.data.h5 import H5Images
+from jsnas.data.h5_index import Pixels
 from jsnas.data.images import read_image, read_luma
+from jsnas.data.pack_file import pack_file
+from jsnas.data.pack_parts import Part, join_parts, parts_folder, ready_parts, run_parts
 from jsnas.errors import InputError
 from jsnas.task import Task
 
 _THREADS = 4  # Pillow decodes and hashlib hashes outside Python's lock; more threads only hold more images
+_PART_IMAGES = 16  # a kill loses the work on so many
 
 
 @dataclass(frozen=True)
@@ -43,12 +40,14 @@ class PackSummary:
         pixels: High-quality pixels of all of them.
         bytes: Size of the H5.
         seconds: Time it took.
+        kept: How many images a pack before, that was cut short, had packed already.
     """
 
     images: int
     pixels: int
     bytes: int
     seconds: float
+    kept: int = 0
 
 
 @dataclass(frozen=True)
@@ -64,54 +63,74 @@ def pack(
     out: Path,
     task: Task,
     progress: Callable[[int, int], None] | None = None,
+    processes: int = 1,
+    shard_images: int | None = None,
 ) -> PackSummary:
-    """Reads the images, makes the low-quality ones that are missing, and writes them into one H5.
+    """Reads the images, makes the low-quality ones that are missing, and writes them into one H5 or several.
 
     * ``sr``: RGB, cropped from the top left to a multiple of the scale; the low-quality image is read where the
       layout has it, else made by MATLAB's bicubic resize.
     * ``deblock``: the luma of ``read_luma`` and its JPEG.
     * ``denoise``: gray by MATLAB's ``rgb2gray``; the noise is drawn when patches are cut.
 
-    A few images at a time are held in memory. The file appears under its name when it is complete; an existing one is
-    replaced then and stays as it is on any error.
+    A few images at a time are held in memory. The file or folder appears under its name when it is complete; an
+    existing file is replaced then and stays as it is on any error. What a pack that was cut short had done is used by
+    the next one of the same images. While a large file is made, its parts take as much room again beside it.
 
     Args:
         images: A folder that ``find_pairs`` understands, an image file or several.
-        out: The H5 to write.
+        out: The H5 to write, or the folder if there are to be shards.
         task: What to pack for.
-        progress: Called with (images done, images in all) after every image.
+        progress: Called with (images done, images in all) after every image, or every part of a large pack.
+        processes: Processes that pack at the same time; more than one are started afresh and need an importable main.
+        shard_images: Images a file of the folder ``out``; ``None`` writes one file.
 
     Raises:
         InputError: If there is no image, one cannot be read or is too small, a low-quality file has the wrong size, or
             the H5 cannot be written.
     """
     start = time.perf_counter()
+    if processes < 1 or (shard_images is not None and shard_images < 1):
+        raise InputError(f"{processes} processes and {shard_images} images a shard were asked for; give 1 or more.")
     pairs = _pairs(images, task)
-    pixels = 0
-    names: list[str] = []
-    sums: dict[str, list[str]] = {"hq": [], "lq": []}
-    with atomic_file(out) as temporary:
-        # The format of HDF5 1.10 has checksums on what it says of the datasets, the older one has none.
-        with h5py.File(temporary, "w", libver=("v110", "v110")) as file:
-            hq_group, lq_group = file.create_group("hq"), file.create_group("lq")
-            for index, (pair, image) in enumerate(_prepared(pairs, task)):
-                hq_group.create_dataset(f"{index:06d}", data=image.hq)
-                sums["hq"].append(image.hq_sha256)
-                if image.lq is not None:
-                    lq_group.create_dataset(f"{index:06d}", data=image.lq)
-                    sums["lq"].append(image.lq_sha256)
-                names.append(pair.name)
-                pixels += image.hq.shape[0] * image.hq.shape[1]
-                if progress:
-                    progress(index + 1, len(pairs))
-            file.create_dataset("names", data=_fixed(names))
-            for kind, values in sums.items():
-                file.create_dataset(f"sha256_{kind}", data=_fixed(values))
-            about = {"format": FORMAT, "task": json.dumps(task.to_dict()), "jsnas": _version()}
-            for key, value in (about | {"settings": json.dumps(_settings(pairs))}).items():
-                file.attrs[key] = _fixed([value])[0]
-        size = temporary.stat().st_size
-    return PackSummary(len(pairs), pixels, size, time.perf_counter() - start)
+    kept = 0
+    if shard_images is None and len(pairs) <= _PART_IMAGES:
+        pack_pairs(pairs, out, task, _THREADS, progress)
+    else:
+        with parts_folder(out, shard_images is not None) as folder:
+            parts = ready_parts(folder, pairs, task, shard_images or _PART_IMAGES)
+            kept = sum(len(part.pairs) for part in parts if part.done)
+            run_parts(parts, task, processes, max(1, _THREADS // processes), pack_pairs, progress)
+            join_parts(folder, parts, out, task, shard_images is not None)
+    packed = H5Images(out)
+    pixels = sum(height * width for height, width, _ in map(packed.hq_shape, range(len(packed))))
+    return PackSummary(len(packed), pixels, packed.size(), time.perf_counter() - start, kept)
+
+
+def pack_pairs(
+    pairs: Sequence[ImagePair],
+    out: Path,
+    task: Task,
+    threads: int,
+    progress: Callable[[int, int], None] | None = None,
+    digest: str | None = None,
+) -> None:
+    """Packs images into one file in this process.
+
+    Args:
+        pairs: The images.
+        out: The file.
+        task: What to pack for.
+        threads: Threads that prepare images.
+        progress: Called with (images done, images in all) after every image.
+        digest: What identifies a part; it is kept in the file.
+    """
+    with pack_file(out) as file:
+        for index, (pair, image) in enumerate(_prepared(pairs, task, threads)):
+            file.add(pair.name, image.hq, image.lq, image.hq_sha256, image.lq_sha256)
+            if progress:
+                progress(index + 1, len(pairs))
+        file.finish(task, sum(pair.lq is not None for pair in pairs), [] if digest is None else [(Part.KEY, digest)])
 
 
 def _pairs(images: Path | Sequence[Path], task: Task) -> list[ImagePair]:
@@ -123,31 +142,14 @@ def _pairs(images: Path | Sequence[Path], task: Task) -> list[ImagePair]:
     return [ImagePair(name, file, None) for name, file in zip(unique_names(files), files, strict=True)]
 
 
-def _fixed(texts: Sequence[str]) -> npt.NDArray[np.bytes_]:
-    """As UTF-8 of a fixed length; what is no Unicode in a file name is escaped, so that it can be printed."""
-    # HDF5 keeps strings of variable length without a checksum and crashes on damaged ones.
-    return np.array([text.encode("utf-8", "backslashreplace") for text in texts], dtype=np.bytes_)
-
-
-def _settings(pairs: Iterable[ImagePair]) -> dict[str, str | int]:
-    return {"pillow": PIL.__version__, "lq_files": sum(pair.lq is not None for pair in pairs)}
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("jsnas")
-    except importlib.metadata.PackageNotFoundError:  # run from a checkout that is not installed
-        return "unknown"
-
-
-def _prepared(pairs: Sequence[ImagePair], task: Task) -> Iterator[tuple[ImagePair, _Prepared]]:
-    """The prepared images in order; at most ``2 * _THREADS`` are in memory."""
-    pool = ThreadPoolExecutor(_THREADS)
+def _prepared(pairs: Sequence[ImagePair], task: Task, threads: int) -> Iterator[tuple[ImagePair, _Prepared]]:
+    """The prepared images in order; at most ``2 * threads`` are in memory."""
+    pool = ThreadPoolExecutor(threads)
     waiting: deque[tuple[ImagePair, Future[_Prepared]]] = deque()
     try:
         for pair in pairs:
             waiting.append((pair, pool.submit(_prepare, pair, task)))
-            if len(waiting) == 2 * _THREADS:
+            if len(waiting) == 2 * threads:
                 first, future = waiting.popleft()
                 yield first, future.result()
         while waiting:

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from jsnas.data.degrade import add_noise
-from jsnas.data.h5 import H5Images, Pixels
+from jsnas.data.h5 import H5Images
+from jsnas.data.h5_index import Pixels
 from jsnas.errors import InputError
 from jsnas.task import Task
 
@@ -31,6 +32,8 @@ class PatchBatches(Dataset[tuple[Tensor, Tensor]]):
         batch_size: Patches a batch.
         seed: Of the stream; 0 or more. Different data (weights, architecture) should get different seeds.
         augment: Whether to flip and rotate.
+        share: (r, n): give only the r-th of n equal parts of every batch, r from 0. The n parts are together what
+            (0, 1) gives, so n processes learn what one would.
 
     Raises:
         InputError: If a setting is out of range, an index names no image, an image is smaller than a patch, or the
@@ -46,6 +49,7 @@ class PatchBatches(Dataset[tuple[Tensor, Tensor]]):
         batch_size: int,
         seed: int,
         augment: bool = True,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         if patch_size < 1 or batch_size < 1 or not 0 <= seed < 2**64:
             raise InputError(
@@ -56,6 +60,8 @@ class PatchBatches(Dataset[tuple[Tensor, Tensor]]):
             raise InputError(
                 f"Image indices {_short(indices)} were given; '{images.path}' holds 0 to {len(images) - 1}."
             )
+        if batch_size % share[1] or not 0 <= share[0] < share[1]:
+            raise InputError(f"Part {share[0]} of {share[1]} of a batch of {batch_size} is none; make the parts equal.")
         images.check_task(task)
         self.images = images
         self.task = task
@@ -64,6 +70,7 @@ class PatchBatches(Dataset[tuple[Tensor, Tensor]]):
         self.batch_size = batch_size
         self.seed = seed
         self.augment = augment
+        self.share = share
         for index in self.indices:
             height, width, _ = images.hq_shape(index)
             if min(height, width) // task.scale < patch_size:
@@ -73,7 +80,7 @@ class PatchBatches(Dataset[tuple[Tensor, Tensor]]):
                 )
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        """The batch of iteration ``index``.
+        """The batch of iteration ``index``, or this share of it.
 
         Returns:
             lq: B x C x p x p, uint8 (float32 with noise for ``denoise``), 0 to 255.
@@ -81,22 +88,27 @@ class PatchBatches(Dataset[tuple[Tensor, Tensor]]):
         """
         rng = np.random.Generator(np.random.Philox(key=np.array([self.seed, index], dtype=np.uint64)))
         scale, side = self.task.scale, self.patch_size
-        count, channels = self.batch_size, self.task.image_channels
+        part, parts = self.share
+        drawn, count, channels = self.batch_size, self.batch_size // parts, self.task.image_channels
         hq = np.empty((count, channels, side * scale, side * scale), dtype=np.uint8)
         lq = np.empty((count, channels, side, side), dtype=np.uint8) if self.task.sigma is None else None
-        chosen = rng.integers(len(self.indices), size=count)
-        turns = rng.integers(8 if self.augment else 1, size=count)
-        for b in range(count):
-            image = self.indices[chosen[b]]
+        chosen = rng.integers(len(self.indices), size=drawn)
+        turns = rng.integers(8 if self.augment else 1, size=drawn)
+        for k in range(drawn):  # all are drawn, so that the shares belong to one batch; our own are cut
+            image = self.indices[chosen[k]]
             height, width, _ = self.images.hq_shape(image)
             top = int(rng.integers(height // scale - side + 1))
             left = int(rng.integers(width // scale - side + 1))
-            hq[b] = _oriented(_cut(self.images.hq(image), top * scale, left * scale, side * scale), int(turns[b]))
+            b = k - part * count
+            if not 0 <= b < count:
+                continue
+            hq[b] = _oriented(_cut(self.images.hq(image), top * scale, left * scale, side * scale), int(turns[k]))
             if lq is not None:
                 small = self.images.lq(image)
                 assert small is not None  # every task without noise is packed with it
-                lq[b] = _oriented(_cut(small, top, left, side), int(turns[b]))
+                lq[b] = _oriented(_cut(small, top, left, side), int(turns[k]))
         if self.task.sigma is not None:
+            rng.standard_normal((part * count, *hq.shape[1:]), dtype=np.float32)  # the noise of the shares before ours
             return torch.from_numpy(add_noise(hq, self.task.sigma, rng)), torch.from_numpy(hq)
         return torch.from_numpy(lq), torch.from_numpy(hq)
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from jsnas.errors import InputError
-from jsnas.strategy.gradients import first_order, second_order
+from jsnas.strategy.gradients import alone, first_order, second_order
 from jsnas.strategy.nni_api import (
     DARTS,
     DartsLightningModule,
@@ -142,18 +142,27 @@ class AlternatingModule(SearchModule, DartsLightningModule):
             loss: Tensor = self.training_module.training_step(batch, batch_idx)
             return loss
 
+        average = self._average if self.trainer.world_size > 1 else alone
         if getattr(self.settings, "second_order", False):
             rate = self.weight_optimizer().param_groups[0]["lr"]
-            loss, gradients = second_order(weight_loss, architecture_loss, self._weights, self._alphas, rate)
+            loss, gradients = second_order(
+                weight_loss, architecture_loss, self._weights, self._alphas, rate, average=average
+            )
         else:
-            loss, gradients = first_order(architecture_loss, self._alphas)
+            loss, gradients = first_order(architecture_loss, self._alphas, average)
         for alpha, gradient in zip(self._alphas, gradients, strict=True):
-            several = self.trainer.world_size > 1
-            alpha.grad = self.trainer.strategy.reduce(gradient, reduce_op="mean") if several else gradient
+            alpha.grad = gradient
         optimizer = self.architecture_optimizers()
         optimizer.step()
         optimizer.zero_grad()
         self.architecture_loss = loss
+
+    def _average(self, gradients: list[Tensor]) -> list[Tensor]:
+        """The mean over the processes, in one exchange."""
+        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        mean: Tensor = self.trainer.strategy.reduce(flat, reduce_op="mean")
+        parts = mean.split([gradient.numel() for gradient in gradients])
+        return [part.view_as(gradient) for part, gradient in zip(parts, gradients, strict=True)]
 
     def architecture_optimizer(self) -> torch.optim.Optimizer:
         """The optimizer of the architecture parameters."""

@@ -10,12 +10,27 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+Average = Callable[[list[Tensor]], list[Tensor]]
 
-def first_order(architecture_loss: Callable[[], Tensor], alphas: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-    """The loss on an architecture batch, and its gradients with respect to ``alphas``, weights held fixed."""
+
+def alone(gradients: list[Tensor]) -> list[Tensor]:
+    """The average over the processes where there is one process."""
+    return gradients
+
+
+def first_order(
+    architecture_loss: Callable[[], Tensor], alphas: Sequence[Tensor], average: Average = alone
+) -> tuple[Tensor, list[Tensor]]:
+    """The loss on an architecture batch, and its gradients with respect to ``alphas``, weights held fixed.
+
+    Args:
+        architecture_loss: The loss, on this process's share of the batch.
+        alphas: Architecture parameters.
+        average: From this process's gradients to the mean over all processes.
+    """
     loss = architecture_loss()
     gradients = torch.autograd.grad(loss, alphas, allow_unused=True)  # an edge before a chosen ``none`` has no part
-    return loss.detach(), _filled(gradients, alphas)
+    return loss.detach(), average(_filled(gradients, alphas))
 
 
 def second_order(
@@ -25,6 +40,7 @@ def second_order(
     alphas: Sequence[Tensor],
     learning_rate: float,
     radius: float = 1e-2,
+    average: Average = alone,
 ) -> tuple[Tensor, list[Tensor]]:
     """The same after one unrolled step of the weights, the Hessian product by central differences.
 
@@ -39,16 +55,17 @@ def second_order(
         alphas: Architecture parameters.
         learning_rate: xi, the step of the unrolled update.
         radius: Length of the perturbation of the weights.
+        average: From this process's gradients to the mean over all processes.
     """
     saved = [w.detach().clone() for w in weights]
     try:
-        steps = torch.autograd.grad(weight_loss(), weights, allow_unused=True)
+        steps = _averaged(torch.autograd.grad(weight_loss(), weights, allow_unused=True), average)
         _shift(weights, steps, -learning_rate)
         loss = architecture_loss()
         gradients = torch.autograd.grad(loss, [*alphas, *weights], allow_unused=True)
         _restore(weights, saved)
         outer = _filled(gradients[: len(alphas)], alphas)
-        inner = gradients[len(alphas) :]
+        inner = _averaged(gradients[len(alphas) :], average)
         norm = torch.stack([g.norm() for g in inner if g is not None]).norm()
         eps = radius / norm.clamp_min(1e-12).item()
         _shift(weights, inner, eps)
@@ -59,11 +76,17 @@ def second_order(
     finally:
         _restore(weights, saved)
     scale = learning_rate / (2 * eps)
-    return loss.detach(), [g - scale * (a - b) for g, a, b in zip(outer, above, below, strict=True)]
+    return loss.detach(), average([g - scale * (a - b) for g, a, b in zip(outer, above, below, strict=True)])
 
 
 def _filled(gradients: Sequence[Tensor | None], alphas: Sequence[Tensor]) -> list[Tensor]:
     return [torch.zeros_like(a) if g is None else g for a, g in zip(alphas, gradients, strict=True)]
+
+
+def _averaged(gradients: Sequence[Tensor | None], average: Average) -> list[Tensor | None]:
+    """Averages what is there; the same is missing in every process."""
+    there = iter(average([g for g in gradients if g is not None]))
+    return [None if g is None else next(there) for g in gradients]
 
 
 @torch.no_grad()

@@ -79,14 +79,26 @@ class PartialChannelModule(AlternatingModule):
         self._mixed: list[MixedEdge | WeightedNode] = []
         self._fast: FastSupernet | None = None
 
+    def setup(self, stage: str = "") -> None:
+        """Gives the weights the layout of the fast form before Lightning makes ready to average gradients.
+
+        Its buffers keep the layout that parameters have then, and would mix up a gradient of another one.
+        """
+        super().setup(stage)
+        if self.trainer.world_size > 1 and self._takes_fast_form(self.trainer.strategy.root_device):
+            self.training_module.model.to(memory_format=torch.channels_last)
+
+    def _takes_fast_form(self, device: torch.device) -> bool:
+        # torch's channels-last gradient of a dilated depthwise convolution of 4 channels is NaN in bfloat16 on a CPU.
+        exact = device.type != "cpu" or str(self.trainer.precision).startswith("32")
+        return self.settings.fast and exact
+
     def on_train_start(self) -> None:
         """Looks up what every step needs, and puts the fast form in place."""
         super().on_train_start()
         self._masked_edges = [m for m in self.modules() if isinstance(m, PartialChannelEdge)]
         self._mixed = [m for m in self.modules() if isinstance(m, MixedEdge | WeightedNode)]
-        # torch's channels-last gradient of a dilated depthwise convolution of 4 channels is NaN in bfloat16 on a CPU.
-        exact = self.device.type != "cpu" or str(self.trainer.precision).startswith("32")
-        if self.settings.fast and exact:
+        if self._takes_fast_form(self.device):
             self._fast = FastSupernet(self.training_module.model)
 
     def on_train_end(self) -> None:

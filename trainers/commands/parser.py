@@ -66,10 +66,12 @@ def run_parser(command: str, summary: str) -> Parser:
     """The parser of a command that makes a run folder from a config."""
     parser = Parser(command, summary, settings_help())
     parser.add_argument("--config", required=True, help="YAML file, or name of a shipped config (`jsnas list configs`)")
-    parser.add_argument("--data", help="H5 file of `jsnas pack`")
+    parser.add_argument("--data", help="H5 file of `jsnas pack`, or a folder of them")
     parser.add_argument("--out", type=Path, help="run folder (default: runs/TASK-" + command + ")")
     parser.add_argument("--iterations", help="iterations in all")
     parser.add_argument("--seed", help="seed of everything random")
+    parser.add_argument("--devices", help="devices of each machine that share the batches out (default: 1)")
+    parser.add_argument("--num-nodes", help="machines that do so (default: 1)")
     parser.add_argument("--resume", action="store_true", help="carry on the run in the folder")
     return parser
 

@@ -23,6 +23,8 @@ def _search(words: Sequence[str]) -> None:
             "iterations": "search.total_iter",
             "weight_warmup_iters": "search.weight_warmup_iters",
             "strategy": "strategy.name",
+            "devices": "devices",
+            "num_nodes": "num_nodes",
         },
     )
     out = options.out or Path("runs") / f"{config.to_task().label}-search"
@@ -76,6 +78,7 @@ def _experiment(words: Sequence[str]) -> None:
     parser.add_argument("--data", help="H5 file of `jsnas pack`")
     parser.add_argument("--strategy", help="search strategy (see `jsnas list strategies`)")
     parser.add_argument("--max-trials", type=int, help="trials in all")
+    parser.add_argument("--training-service", help="YAML file of NNI's training_service, for trials on other machines")
     parser.add_argument("--seed", help="seed of everything random")
     parser.add_argument("--out", type=Path, help="run folder (default: runs/TASK-experiment)")
     parser.add_argument("--resume", type=Path, metavar="DIR", help="carry on the experiment in a run folder")
@@ -98,7 +101,8 @@ def _experiment(words: Sequence[str]) -> None:
     page = Page(options.port, options.listen_everywhere, not options.no_browser, options.keep_open)
     folder = options.resume or options.view
     if folder is not None:
-        given = [name for name in ("config", "data", "strategy", "seed", "out") if getattr(options, name) is not None]
+        fixed = ("config", "data", "strategy", "training_service", "seed", "out")
+        given = [name.replace("_", "-") for name in fixed if getattr(options, name) is not None]
         if (options.resume and options.view) or given or overrides:
             extra = "both --resume and --view" if options.resume and options.view else f"--{[*given, *overrides][0]}"
             raise InputError(
@@ -113,7 +117,8 @@ def _experiment(words: Sequence[str]) -> None:
     else:
         if options.config is None:
             raise InputError("No config was given; name one with --config, or a folder with --resume or --view.")
-        config = config_of(options, overrides, {"strategy": "strategy.name", "max_trials": "experiment.max_trials"})
+        short = {"strategy": "strategy.name", "max_trials": "experiment.max_trials"}
+        config = config_of(options, overrides, {**short, "training_service": "experiment.training_service"})
         out = options.out or Path("runs") / f"{config.to_task().label}-experiment"
     summary = experiment(config, out, page, resume=options.resume is not None)
     found = [trial for trial in summary["trials"] if "psnr_db" in trial]

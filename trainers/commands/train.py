@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from jsnas.errors import unknown_name
@@ -35,7 +36,10 @@ def _train(words: Sequence[str]) -> None:
     parser = run_parser("train", COMMANDS["train"].summary)
     parser.add_argument("--genotype", help="genotype file, folder of a search, or name of a shipped one")
     options, overrides = parser.parse_known_args(words)
-    config = config_of(options, overrides, {"iterations": "train.total_iter", "genotype": "train.genotype"})
+    short = {"iterations": "train.total_iter", "genotype": "train.genotype", "devices": "devices"}
+    config = config_of(options, overrides, {**short, "num_nodes": "num_nodes"})
+    if options.plugin:  # for the processes of other devices, which do not see the option
+        config = replace(config, plugins=[*config.plugins, *options.plugin])
     out = options.out or Path("runs") / f"{config.to_task().label}-train"
     from trainers.train import train
 
