@@ -172,14 +172,14 @@ def _gate(
 ) -> Tensor:
     """G of one piece of the batch."""
     gate = torch.empty_like(x)
-    if len(thin) > 1:
-        torch.add(_at(thin[0], here), _at(thin[1], here), out=gate)
-    elif thin:
-        gate.copy_(_at(thin[0], here))
+    values = [_at(t, here) for t in thin]
+    if len(values) > 1 and torch.broadcast_shapes(values[0].shape, values[1].shape) == gate.shape:
+        torch.add(values[0], values[1], out=gate)  # one value a channel and one a pixel
+        values = values[2:]
     else:
         gate.zero_()
-    for t in thin[2:]:
-        gate += _at(t, here)
+    for t in values:
+        gate += t
     for s, weight in zip(sigmoids, weights, strict=True):
         gate.addcmul_(s[here], weight)
     return gate

@@ -31,6 +31,20 @@ class MeanGate(nn.Module):
         return x * self.gate(x)
 
 
+class StripGate(nn.Module):
+    """A user's attention with one value a channel and column."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.mix = nn.Conv2d(channels, channels, (1, 3), padding=(0, 1), groups=channels)
+
+    def gate(self, x: Tensor) -> Tensor:
+        return self.mix(x.mean(2, keepdim=True)).sigmoid()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gate(x)
+
+
 class Blur(nn.Module):
     """A user's block without a gate, for both kinds of edge."""
 
@@ -120,9 +134,10 @@ def test_every_attention_alone(name: str) -> None:
     assert_equal(values(network, x), plain)
 
 
-def test_blocks_of_a_users_own() -> None:
-    own = [f"{__name__}:{block.__name__}" for block in (MeanGate, Blur)]
-    space = JointSearchSpace("sr", 2, **SMALL, operations=["skip", own[1]], attentions=["esa", *own])
+@pytest.mark.parametrize("ours", [["esa"], ["skip"], []])
+def test_blocks_of_a_users_own(ours: list[str]) -> None:
+    own = [f"{__name__}:{block.__name__}" for block in (Blur, MeanGate, StripGate)]
+    space = JointSearchSpace("sr", 2, **SMALL, operations=["skip", own[0]], attentions=[*ours, *own])
     network = supernet(space)
     x = 255 * torch.rand(2, 3, 16, 16, dtype=torch.float64)
     plain = values(network, x)
