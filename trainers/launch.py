@@ -31,6 +31,7 @@ Result = TypeVar("Result")
 
 _OURS = "InputError: "
 _STOPPED = 130  # exit code
+_AGENTS_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 _GRACE_SECONDS = 2.0  # the process whose fault it is speaks first
 _RENDEZVOUS = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK")  # Lightning's names
 
@@ -61,6 +62,7 @@ def on_all_devices(function: Callable[..., Result], config: Config, *args: Any) 
     with tempfile.TemporaryDirectory(prefix="jsnas-ranks-") as folder:
         agent = elastic_launch(_launch_config(config, folder), _work)
         logging.disable(logging.CRITICAL)  # what matters of the agent's log is said below
+        handlers = {number: signal.getsignal(number) for number in _AGENTS_SIGNALS}
         try:
             results: dict[int, Result] = agent(function, config, *args)
         except ChildFailedError as error:
@@ -69,6 +71,9 @@ def on_all_devices(function: Callable[..., Result], config: Config, *args: Any) 
             raise KeyboardInterrupt from None
         finally:
             logging.disable(logging.NOTSET)
+            if threading.current_thread() is threading.main_thread():  # where the agent has put its own and left them
+                for number, handler in handlers.items():
+                    signal.signal(number, handler)
     return results[min(results)]
 
 

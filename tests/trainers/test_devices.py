@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -140,7 +141,9 @@ def exchange(config: Config, expected: int) -> list[float]:
 
 def test_what_processes_tell_each_other(config: Config) -> None:
     assert starts_processes(on(config, 2))
+    handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     assert on_all_devices(exchange, on(config, 2), 2) == [2.0, 1.0, 0.5]
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == handlers
 
 
 def test_only_the_first_process_touches_the_folder(config: Config, tmp_path: Path) -> None:
