@@ -44,21 +44,24 @@ def save_checkpoint(
         metrics: What was measured, such as ``{"psnr_db": 31.2}``; anything that JSON can hold.
         state: Weights to write instead of the network's own, such as their moving average.
     """
-    metadata = {
-        "format": FORMAT,
-        "genotype": json.dumps(network.genotype.to_dict()),
-        "settings": json.dumps(asdict(network.settings)),
-        "task": json.dumps(task.to_dict()),
-        "value_range": "[0, 255]",
-        "smallest_input": str(network.smallest_input),
-        "metrics": json.dumps(dict(metrics or {})),
-    }
+    metadata = {"format": FORMAT, **describe(network, task), "metrics": json.dumps(dict(metrics or {}))}
     tensors = {
         name: value.detach().to("cpu", torch.float32).contiguous()
         for name, value in (state or network.state_dict()).items()
     }
     with atomic_file(path) as temporary:
         temporary.write_bytes(_ordered(save(tensors, metadata)))
+
+
+def describe(network: JSNet, task: Task) -> dict[str, str]:
+    """What a file says about its network, as text: genotype, settings, task, value range, smallest input."""
+    return {
+        "genotype": json.dumps(network.genotype.to_dict()),
+        "settings": json.dumps(asdict(network.settings)),
+        "task": json.dumps(task.to_dict()),
+        "value_range": "[0, 255]",
+        "smallest_input": str(network.smallest_input),
+    }
 
 
 def _ordered(data: bytes) -> bytes:
