@@ -90,7 +90,7 @@ def measure(cases: Iterator[tuple[str, Task, JSNet]]) -> list[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="where to write the figures")
-    parser.add_argument("--scales", type=int, nargs="+", default=[2, 3, 4], help="scales of jsnet-sr")
+    parser.add_argument("--scales", type=int, nargs="*", default=[2, 3, 4], help="scales of jsnet-sr")
     parser.add_argument("--genotypes", type=int, default=20, help="number of random genotypes")
     parser.add_argument("--modules", type=int, help="modules of networks with fresh weights (default: the paper's)")
     parser.add_argument("--weights", type=Path, nargs="*", default=[], help="checkpoints of jsnet-sr")

@@ -126,9 +126,8 @@ class _Spatial(Attention):
         (view,), esa = self._view, self.attention
         narrow = esa.squeeze(x)
         small = esa.convs(F.max_pool2d(esa.stride(narrow), 7, 3))
-        rows = _weights(x.shape[2], small.shape[2], view.place[:, 0], view.size[0])  # B x h x small
-        columns = _weights(x.shape[3], small.shape[3], view.place[:, 1], view.size[1])
-        y = rows[:, None] @ small @ columns[:, None].transpose(2, 3)
+        y = _enlarged(small, 2, x.shape[2], view.place[:, 0], view.size[0])
+        y = _enlarged(y, 3, x.shape[3], view.place[:, 1], view.size[1])
         return torch.sigmoid(esa.expand(y + esa.shortcut(narrow)))
 
 
@@ -224,10 +223,22 @@ def _inside(side: int, bounds: Tensor) -> Tensor:
     return ((rows >= bounds[:, :1]) & (rows < bounds[:, 1:])).to(bounds.dtype)
 
 
-def _weights(side: int, small: int, start: Tensor, whole: Tensor) -> Tensor:
-    """B x side x small: bilinear weights of a tile's pooled rows for its rows, as the whole image would have them."""
+def _enlarged(small: Tensor, dim: int, side: int, start: Tensor, whole: Tensor) -> Tensor:
+    """Enlarges rows (``dim`` 2) or columns (3) of a tile's pooled map bilinearly, as the whole image would have them.
+
+    Torch's own bilinear enlarging knows the sizes of the tile only.
+    """
     pooled = torch.floor((whole - 15) / STEP) + 1  # rows of the pooled map of the whole image
     rows = torch.arange(side, device=start.device, dtype=start.dtype) + start[:, None]
     centre = ((rows + 0.5) * (pooled / whole) - 0.5).clamp_min(0).minimum(pooled - 1) - start[:, None] / STEP
-    distance = centre[:, :, None] - torch.arange(small, device=start.device, dtype=start.dtype)
-    return (1 - distance.abs()).clamp_min(0)
+    last = small.shape[dim] - 1
+    above = centre.floor().long().clamp_min(0).clamp_max(last)  # B x side
+    below = (above + 1).clamp_max(last)
+    shape = list(small.shape)
+    shape[dim] = side
+
+    def spread(values: Tensor) -> Tensor:
+        return values[:, None, :, None] if dim == 2 else values[:, None, None, :]
+
+    a, b = (small.gather(dim, spread(index).expand(shape)) for index in (above, below))
+    return torch.lerp(a, b, spread(centre - above))
