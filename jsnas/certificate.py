@@ -6,6 +6,7 @@ The file and the network restore cuts of photographs of ten random sizes; then t
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Callable
@@ -184,6 +185,20 @@ def certify(
     return Certificate(
         form, precision, runtime, tuple(sizes), largest, values, 1e6 * flipped / values, tiles, quality
     )
+
+
+def own_rounding(network: JSNet, task: Task, seed: int = 0) -> float:
+    """Largest difference of the network in float32 from itself in float64, on the cuts of ``certify``.
+
+    An export cannot be closer to the network than this. Large values come from weights that were never trained.
+    """
+    rng = np.random.default_rng(seed)
+    double, largest = copy.deepcopy(network).double().eval(), 0.0
+    with torch.inference_mode():
+        for cut in random_cuts(task, random_sizes(smallest_side(network), rng), rng):
+            x = torch.from_numpy(cut.transpose(2, 0, 1).astype(np.float32))[None]
+            largest = max(largest, float((network(x) - double(x.double())).abs().max()))
+    return largest
 
 
 def random_sizes(smallest: int, rng: np.random.Generator) -> list[tuple[int, int]]:

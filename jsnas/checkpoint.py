@@ -26,6 +26,7 @@ from jsnas.operations import OPERATIONS
 from jsnas.task import Task
 
 FORMAT = "jsnas-checkpoint/1"
+DESCRIPTION = "jsnas.description"  # a tensor: the bytes of the description, for tools that drop metadata (spandrel)
 
 
 def save_checkpoint(
@@ -49,6 +50,7 @@ def save_checkpoint(
         name: value.detach().to("cpu", torch.float32).contiguous()
         for name, value in (state or network.state_dict()).items()
     }
+    tensors[DESCRIPTION] = torch.tensor(list(json.dumps(describe(network, task)).encode()), dtype=torch.uint8)
     with atomic_file(path) as temporary:
         temporary.write_bytes(_ordered(save(tensors, metadata)))
 
@@ -95,16 +97,30 @@ def load_checkpoint(
     path = Path(path)
     metadata, tensors = _read(path)
     try:
-        genotype = Genotype.from_dict(_json(path, metadata, "genotype"))
-        settings = _settings(_json(path, metadata, "settings"))
-        task = _task(_json(path, metadata, "task"))
-        metrics = _json(path, metadata, "metrics")
-        network = JSNet(genotype, settings, operations, attentions)
+        network = described_network(metadata, operations, attentions)
+        network.metadata |= {"format": FORMAT, "metrics": _json(metadata, "metrics")}
     except InputError as error:
         raise InputError(f"In '{path}': {error}") from error
     load_strictly(network, tensors, path)
-    network.metadata = {"format": FORMAT, "task": task, "metrics": metrics}
     return network.eval()
+
+
+def described_network(
+    description: Mapping[str, str],
+    operations: Mapping[str, Callable[[int], nn.Module]] = OPERATIONS,
+    attentions: Mapping[str, Callable[[int], nn.Module]] = ATTENTIONS,
+) -> JSNet:
+    """A network with fresh weights from what ``describe`` said about one; its ``metadata`` hold the task.
+
+    Raises:
+        InputError: If the description lacks something or names an unknown block.
+    """
+    genotype = Genotype.from_dict(_json(description, "genotype"))
+    settings = _settings(_json(description, "settings"))
+    task = _task(_json(description, "task"))
+    network = JSNet(genotype, settings, operations, attentions)
+    network.metadata = {"task": task}
+    return network
 
 
 def load_strictly(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
@@ -139,7 +155,7 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
                     f"'{path}' is a safetensors file of format {metadata.get('format')!r}, not a checkpoint of jsnas "
                     f"('{FORMAT}')."
                 )
-            return metadata, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return metadata, {name: file.get_tensor(name) for name in file.keys() if name != DESCRIPTION}  # noqa: SIM118
     except (SafetensorError, OSError, UnicodeDecodeError, ValueError) as error:
         if isinstance(error, InputError):
             raise
@@ -148,7 +164,7 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
         ) from error
 
 
-def _json(path: Path, metadata: Mapping[str, str], key: str) -> Any:
+def _json(metadata: Mapping[str, str], key: str) -> Any:
     try:
         return json.loads(metadata[key])
     except KeyError as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from jsnas.certificate import PRECISIONS, Certificate, certify, store_certificate
+from jsnas.certificate import PRECISIONS, Certificate, certify, own_rounding, store_certificate
 from jsnas.checkpoint import describe
 from jsnas.data.atomic import atomic_file
 from jsnas.errors import InputError, unknown_name
@@ -52,7 +52,7 @@ def export_onnx(
         session = OnnxSession(file)
         quality = measure_loss(network, session, task, pairs)
     runtime = f"onnxruntime {session.version}"
-    return _keep(out, file, certify(network, task, session, "onnx", runtime, precision, quality))
+    return _keep(network, task, out, file, certify(network, task, session, "onnx", runtime, precision, quality))
 
 
 def export_pt2(network: JSNet, task: Task, out: Path) -> Certificate:
@@ -73,14 +73,15 @@ def export_pt2(network: JSNet, task: Task, out: Path) -> Certificate:
     torch.export.save(export_program(portable(network), smallest_side(network)), buffer, extra_files=description)
     file = buffer.getvalue()
     program = torch.export.load(io.BytesIO(file)).module()
-    return _keep(out, file, certify(network, task, program, "pt2", f"torch {torch.__version__}"))
+    return _keep(network, task, out, file, certify(network, task, program, "pt2", f"torch {torch.__version__}"))
 
 
-def _keep(out: Path, file: bytes, certificate: Certificate) -> Certificate:
+def _keep(network: JSNet, task: Task, out: Path, file: bytes, certificate: Certificate) -> Certificate:
     """Writes a file that passes, and its certificate."""
     faults = certificate.faults()
     if faults:
-        raise InputError(f"'{out}' was not written, since the export fails its check: {'; '.join(faults)}.")
+        own = f" By float32 rounding alone the network is {own_rounding(network, task):.3g} off its own result in float64."
+        raise InputError(f"'{out}' was not written, since the export fails its check: {'; '.join(faults)}.{own}")
     with atomic_file(out) as temporary:
         temporary.write_bytes(file)
     store_certificate(out, file, certificate)

@@ -23,7 +23,7 @@ class Tiling:
     """
 
     tile: int = 384
-    overlap: int = 48
+    overlap: int = 72
     batch: int = 1
 
     def __post_init__(self) -> None:
