@@ -2,7 +2,7 @@
 
     python -m benchmarks.certificates --json certificates.json --weights x2.safetensors x4.safetensors
 
-Each network is exported to ONNX and to torch.export and compared with itself as `jsnas export` does it. A scale without a
+Each network is exported to ONNX and to torch.export and compared with itself as `jsnas export` does it. A scale with no
 checkpoint takes all but its enlarging layers from another's, and random genotypes have fresh weights. These are in one
 module by default: five modules of fresh weights can magnify the rounding of float32 itself to whole levels, in torch as
 in ONNX Runtime, which a trained network does not. `--genotypes 2 --scales 2` is over in a minute or

@@ -27,9 +27,7 @@ def write_basicsr(network: JSNet, task: Task, out: Path) -> None:
     Raises:
         InputError: If the file cannot be written.
     """
-    state = {
-        name: value.detach().to("cpu", torch.float32).contiguous() for name, value in network.state_dict().items()
-    }
+    state = {name: value.detach().to("cpu", torch.float32).contiguous() for name, value in network.state_dict().items()}
     content = {"params": state, "params_ema": state, "metadata": describe(network, task)}
     with atomic_file(out) as temporary:
         torch.save(content, temporary)

@@ -108,9 +108,9 @@ class Certificate:
 
     def __str__(self) -> str:
         lines = [
-            f"Checked at {len(self.sizes)} sizes from {_size(self.smallest)} to {_size(self.largest)} with {self.runtime}: "
-            f"largest difference {self.largest_difference:.2g} of 255, {self.flipped_ppm:.1f} ppm of "
-            f"{self.values:,} uint8 values flip.",
+            f"Checked with {self.runtime} at {len(self.sizes)} sizes from {_size(self.smallest)} to "
+            f"{_size(self.largest)}: largest difference {self.largest_difference:.2g} of 255, {self.flipped_ppm:.1f} ppm "
+            f"of {self.values:,} uint8 values flip.",
             f"Tiles: {self.tiles}.",
         ]
         if self.quality is not None:
@@ -173,7 +173,9 @@ def certify(
                 restored = restorer(x).numpy()
             except Exception as error:  # each runtime has its own
                 size = _size(cut.shape[:2])
-                raise InputError(f"The file fails at {size} ({str(error).splitlines()[0]}); nothing was kept.") from error
+                raise InputError(
+                    f"The file fails at {size} ({str(error).splitlines()[0]}); nothing was kept."
+                ) from error
             if restored.shape != expected.shape:
                 raise InputError(f"The file gives {restored.shape} where the network gives {expected.shape}.")
             difference = float(np.abs(restored - expected).max())
@@ -182,9 +184,7 @@ def certify(
             flipped += int((quantize(restored) != quantize(expected)).sum())
     (picture,) = random_cuts(task, [(3 * TILE, 3 * TILE)], rng)
     tiles = measure_overlap(restorer, picture, network.settings.scale)
-    return Certificate(
-        form, precision, runtime, tuple(sizes), largest, values, 1e6 * flipped / values, tiles, quality
-    )
+    return Certificate(form, precision, runtime, tuple(sizes), largest, values, 1e6 * flipped / values, tiles, quality)
 
 
 def own_rounding(network: JSNet, task: Task, seed: int = 0) -> float:

@@ -75,8 +75,8 @@ def export(
         write_source(out, network, f"JSNet for {task.label}, {network.settings.modules} modules.", with_weights)
     else:
         raise InputError(
-            f"'{out}' does not end in a form that jsnas exports; end it in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}, "
-            "or in .pth with --layout basicsr."
+            f"'{out}' does not end in a form that jsnas exports; end it in {', '.join(SUFFIXES[:-1])} or "
+            f"{SUFFIXES[-1]}, or in .pth with --layout basicsr."
         )
     return None
 

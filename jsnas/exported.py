@@ -80,7 +80,7 @@ def _keep(network: JSNet, task: Task, out: Path, file: bytes, certificate: Certi
     """Writes a file that passes, and its certificate."""
     faults = certificate.faults()
     if faults:
-        own = f" By float32 rounding alone the network is {own_rounding(network, task):.3g} off its own result in float64."
+        own = f" By rounding alone the network is {own_rounding(network, task):.3g} off its own result in float64."
         raise InputError(f"'{out}' was not written, since the export fails its check: {'; '.join(faults)}.{own}")
     with atomic_file(out) as temporary:
         temporary.write_bytes(file)

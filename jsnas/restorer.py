@@ -87,7 +87,9 @@ class TileRestorer:
         settings = self._network.settings
         _check(lq, settings.image_channels, self._network.smallest_input)
         height, width, channels = lq.shape
-        result = np.empty((settings.scale * height, settings.scale * width, channels), np.uint8 if top == 255 else np.uint16)
+        result = np.empty(
+            (settings.scale * height, settings.scale * width, channels), np.uint8 if top == 255 else np.uint16
+        )
 
         def write(row: int, column: int, chunk: npt.NDArray[np.float32]) -> None:
             result[row : row + chunk.shape[0], column : column + chunk.shape[1]] = quantize(chunk, top)

@@ -178,7 +178,7 @@ def reach(network: JSNet) -> int:
         network.genotype.attentions, lambda name: _ESA_REACH if name == "esa" else _reach_of(ATTENTIONS[name](8))
     )
     kernels = network.settings.fusion_kernels or (1, 1)
-    ends = 1 + sum(kernel // 2 for kernel in kernels) + (len(network.upsample) + 1)
+    ends = 1 + sum(kernel // 2 for kernel in kernels) + len(network.upsample) // 2 + 1
     return module * network.settings.modules + ends
 
 
@@ -210,8 +210,8 @@ def _refuse_strangers(network: JSNet) -> None:
     for name in chosen.values():
         if name not in ours or not ours[name].__module__.startswith("jsnas."):
             raise InputError(
-                f"The network has the block '{name}', whose reach is unknown, so it cannot go in tiles; leave --tile out "
-                "and use the backend cpu or cuda."
+                f"The network has the block '{name}', whose reach is unknown, so it cannot go in tiles; leave --tile "
+                "out and use the backend cpu or cuda."
             )
     if type(network.fusion) not in (CrossScaleFusion, nn.Identity):
         raise InputError("The network's fusion is not ours, so it cannot go in tiles.")

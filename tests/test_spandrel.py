@@ -18,7 +18,7 @@ needs_spandrel = pytest.mark.skipif(importlib.util.find_spec("spandrel") is None
 
 @pytest.fixture
 def loadable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """spandrel imports three names of torchvision for other architectures; its wheel needs a CUDA build of torch."""
+    """Spandrel imports three names of torchvision for other architectures; its wheel needs a CUDA build of torch."""
     try:
         import torchvision  # noqa: F401
     except (ImportError, RuntimeError):

@@ -54,7 +54,7 @@ def open_restorer(source: Path, backend: str, tiling: Tiling | None) -> tuple[Re
     Args:
         source: A checkpoint (``.safetensors``), or a file of `jsnas export` (``.onnx``).
         backend: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, or ``onnx`` (ONNX Runtime on the CPU).
-        tiling: How to cut images into tiles; by default strips that need no overlap, and for ``onnx`` the default tiles.
+        tiling: How to cut images into tiles; by default strips, which need no overlap, but for ``onnx`` tiles.
 
     Raises:
         InputError: If the file cannot be read, the backend does not exist here, or tiles do not go with it.
@@ -106,7 +106,7 @@ def restore_files(
 
         def tell(part: float, done: int = done, file: Path = file) -> None:
             if progress is not None:
-                progress(done + part, len(files), file.name)
+                progress(done + min(part, 0.99), len(files), file.name)  # it is done when it is written
 
         try:
             picture = restore_picture(restorer, task, read_picture(file), tell)
@@ -119,7 +119,8 @@ def restore_files(
         else:
             written.append(target)
             pixels += picture.colour.shape[0] * picture.colour.shape[1]
-        tell(1.0)
+        if progress is not None:
+            progress(done + 1, len(files), file.name)
     return Restored(written, failed, pixels / 1e6, time.monotonic() - start)
 
 

@@ -30,7 +30,7 @@ def find_inputs(words: Sequence[str]) -> list[Path]:
                 raise InputError(f"There is no file or folder '{word}'; give images, folders, or patterns in quotes.")
             files.append(path)
         else:
-            found = [Path(name) for name in sorted(glob.glob(word, recursive=True))]
+            found = [Path(name) for name in sorted(glob.glob(word, recursive=True))]  # noqa: PTH207
             images = [file for file in found if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()]
             if not images:
                 raise InputError(f"The pattern '{word}' matches no image; looked for {', '.join(IMAGE_SUFFIXES)}.")

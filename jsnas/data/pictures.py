@@ -58,11 +58,13 @@ def read_picture(path: Path) -> Picture:
         with open_image(path) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise InputError(
-                    f"'{path}' has {image.width} x {image.height} pixels, more than the limit of {MAX_PIXELS:,}; cut it "
-                    "up first."
+                    f"'{path}' has {image.width} x {image.height} pixels, more than the limit of {MAX_PIXELS:,}; cut "
+                    "it up first."
                 )
             if getattr(image, "n_frames", 1) > 1:
-                raise InputError(f"'{path}' holds {image.n_frames} pictures, of which one could be kept; save them apart.")
+                raise InputError(
+                    f"'{path}' holds {image.n_frames} pictures, of which one could be kept; part them first."
+                )
             if image.mode == "F":
                 raise InputError(f"'{path}' holds floats, whose range is unknown; save it with 8 or 16 bits.")
             rawmode = rawmode_of(image)

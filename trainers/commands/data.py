@@ -51,7 +51,9 @@ def _restore(words: Sequence[str]) -> None:
     from trainers.restore import open_restorer, restore_files, restore_one
     from trainers.restore_files import find_inputs
 
-    given = {name: getattr(options, name) for name in ("tile", "overlap", "batch") if getattr(options, name) is not None}
+    given = {
+        name: getattr(options, name) for name in ("tile", "overlap", "batch") if getattr(options, name) is not None
+    }
     restorer, task = open_restorer(options.checkpoint, options.backend, Tiling(**given) if given else None)
     if "-" in (options.out, *options.images):
         if options.out != "-" or len(options.images) != 1:
@@ -65,7 +67,12 @@ def _restore(words: Sequence[str]) -> None:
     files = find_inputs(options.images)
     with Progress("restore", len(files), "images") as bar:
         result = restore_files(
-            restorer, task, files, Path(options.out), options.overwrite, lambda done, total, name: bar.update(done, {"image": name})
+            restorer,
+            task,
+            files,
+            Path(options.out),
+            options.overwrite,
+            lambda done, total, name: bar.update(done, {"image": name}),
         )
     print(f"Restored into {options.out}: {result}.")
     if result.failed:
