@@ -109,8 +109,8 @@ class Certificate:
     def __str__(self) -> str:
         lines = [
             f"Checked with {self.runtime} at {len(self.sizes)} sizes from {_size(self.smallest)} to "
-            f"{_size(self.largest)}: largest difference {self.largest_difference:.2g} of 255, {self.flipped_ppm:.1f} ppm "
-            f"of {self.values:,} uint8 values flip.",
+            f"{_size(self.largest)}: largest difference {self.largest_difference:.2g} of 255, {self.flipped_ppm:.1f} "
+            f"ppm of {self.values:,} uint8 values flip.",
             f"Tiles: {self.tiles}.",
         ]
         if self.quality is not None:

@@ -50,9 +50,10 @@ def quantize(image: npt.NDArray[Any], top: int = 255) -> npt.NDArray[Any]:
         top: What 255 becomes: 255 (uint8) or 65,535 (uint16).
     """
     clipped = np.clip(image, 0.0, 255.0)
-    if top == 255:
-        return np.rint(clipped).astype(np.uint8)
-    return np.rint(clipped * np.float64(top / 255)).astype(np.uint16)
+    integers: npt.NDArray[Any] = (
+        np.rint(clipped).astype(np.uint8) if top == 255 else np.rint(clipped * np.float64(top / 255)).astype(np.uint16)
+    )
+    return integers
 
 
 def psnr(a: npt.NDArray[Any], b: npt.NDArray[Any], peak: float = 255.0) -> float:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import torch
-import torch.fx.experimental._config as symbolic_shapes
 from torch.export import Dim
 
 from jsnas.network import JSNet
 from jsnas.onnx_form import need, program_bytes
-from jsnas.portable import LARGEST_BATCH, LARGEST_SIDE, smallest_side
+from jsnas.portable import LARGEST_BATCH, LARGEST_SIDE, free_sizes, smallest_side
 from jsnas.tile_network import TileNetwork
 
 
@@ -33,6 +32,6 @@ def tile_onnx_bytes(tiles: TileNetwork, network: JSNet) -> bytes:
     )
     batch = Dim("batch", min=1, max=LARGEST_BATCH)
     sides = {2: Dim("height", min=smallest, max=LARGEST_SIDE), 3: Dim("width", min=smallest, max=LARGEST_SIDE)}
-    with symbolic_shapes.patch(backed_size_oblivious=True), torch.no_grad():
+    with free_sizes(), torch.no_grad():
         program = torch.export.export(tiles, examples, dynamic_shapes=({0: batch, **sides}, {0: batch}, None, None))
     return program_bytes(program, {}, ("x", "place", "size", "statistics"), ("y", "shares"))

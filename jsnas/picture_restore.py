@@ -71,7 +71,8 @@ def restore_picture(restorer: Restorer, task: Task, picture: Picture, progress: 
 def _resized(plane: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[Any]:
     """The plane at another width and height, bicubic, in its own type."""
     enlarged = np.asarray(Image.fromarray(plane.astype(np.float32)).resize(size, Image.Resampling.BICUBIC))
-    return np.rint(np.clip(enlarged, 0, np.iinfo(plane.dtype).max)).astype(plane.dtype)
+    integers: npt.NDArray[Any] = np.rint(np.clip(enlarged, 0, np.iinfo(plane.dtype).max)).astype(plane.dtype)
+    return integers
 
 
 def _with_size(block: bytes | None, size: tuple[int, int]) -> bytes | None:

@@ -8,6 +8,7 @@ as a case of their own while tracing; that is torch's ``backed_size_oblivious``.
 from __future__ import annotations
 
 import copy
+from contextlib import AbstractContextManager
 
 import torch
 import torch.fx.experimental._config as symbolic_shapes
@@ -71,13 +72,19 @@ def export_program(model: Portable, smallest: int) -> ExportedProgram:
         3: Dim("width", min=smallest, max=LARGEST_SIDE),
     }
     try:
-        with symbolic_shapes.patch(backed_size_oblivious=True), torch.no_grad():
+        with free_sizes(), torch.no_grad():
             return torch.export.export(model, (example,), dynamic_shapes=(dims,))
     except Exception as error:  # whatever a block of somebody's own brings about
         first = (str(error) or type(error).__name__).splitlines()[0]
         raise InputError(
             f"torch.export cannot follow this network with free sizes ({first}); export .py or .safetensors instead."
         ) from error
+
+
+def free_sizes() -> AbstractContextManager[None]:
+    """While it lasts, torch traces sizes as free ones, those of one included."""
+    patched: AbstractContextManager[None] = symbolic_shapes.patch(backed_size_oblivious=True)  # type: ignore[attr-defined]
+    return patched
 
 
 def _plain(conv: nn.Conv2d) -> nn.Conv2d:

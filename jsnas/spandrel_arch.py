@@ -38,13 +38,13 @@ except ModuleNotFoundError as missing:
     ) from missing
 
 
-class JSNetArchitecture(Architecture):  # type: ignore[type-arg]
+class JSNetArchitecture(Architecture):
     """JSNet as spandrel knows architectures; a network whose blocks are not ours needs them registered first."""
 
     def __init__(self) -> None:
         super().__init__(id="JSNet", name="JSNet (jsnas)", detect=lambda state: DESCRIPTION in state)
 
-    def load(self, state_dict: Mapping[str, Any]) -> ImageModelDescriptor:  # type: ignore[type-arg]
+    def load(self, state_dict: Mapping[str, Any]) -> ImageModelDescriptor:
         """The model of a checkpoint's tensors; images are B x C x H x W in [0, 1].
 
         Raises:

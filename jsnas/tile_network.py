@@ -8,6 +8,9 @@ What is left are convolutions, whose reach ``reach`` adds up.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -42,11 +45,11 @@ class TileNetwork(nn.Module):
         sites = 0
         for parent in list(self.model.modules()):
             for name, child in parent.named_children():
-                if type(child) in (ChannelAttention, ContrastChannelAttention):
+                if isinstance(child, ChannelAttention | ContrastChannelAttention):
                     site = _Channel(child, sites, self._view)
                     sites += site.length
                     setattr(parent, name, site)
-                elif type(child) is EnhancedSpatialAttention:
+                elif isinstance(child, EnhancedSpatialAttention):
                     setattr(parent, name, _Spatial(child, self._view))
         self.statistics = sites
 
@@ -173,7 +176,7 @@ def reach(network: JSNet) -> int:
     _refuse_strangers(network)
     module = _longest(network.genotype.operations, lambda name: _reach_of(OPERATIONS[name](2)))
     if not network.genotype.operations:
-        module += _reach_of(network.body[0].operation_part)
+        module += _reach_of(next(iter(network.body)).operation_part)
     module += _longest(
         network.genotype.attentions, lambda name: _ESA_REACH if name == "esa" else _reach_of(ATTENTIONS[name](8))
     )
@@ -187,16 +190,15 @@ def _passes(network: JSNet) -> int:
     return inside * network.settings.modules + (0 if network.settings.fusion_kernels is None else 2) + 1
 
 
-def _longest(edges: tuple[tuple[Edge, str], ...], length: object) -> int:
+def _longest(edges: tuple[tuple[Edge, str], ...], length: Callable[[str], int]) -> int:
     """Length of the longest path through a graph of edges."""
-    assert callable(length)
     ends = {0: 0}
     for (i, j), name in sorted(edges):
-        ends[j] = max(ends.get(j, 0), ends.get(i, 0) + int(length(name)))
+        ends[j] = max(ends.get(j, 0), ends.get(i, 0) + length(name))
     return max(ends.values())
 
 
-def _reach_of(block: nn.Module) -> int:
+def _reach_of(block: Any) -> int:
     """The sum over the convolutions of a block, one after the other."""
     convolutions = [module for module in block.modules() if isinstance(module, nn.Conv2d)]
     return sum(max(k // 2 * d for k, d in zip(c.kernel_size, c.dilation, strict=True)) for c in convolutions)

@@ -61,10 +61,9 @@ def read_picture(path: Path) -> Picture:
                     f"'{path}' has {image.width} x {image.height} pixels, more than the limit of {MAX_PIXELS:,}; cut "
                     "it up first."
                 )
-            if getattr(image, "n_frames", 1) > 1:
-                raise InputError(
-                    f"'{path}' holds {image.n_frames} pictures, of which one could be kept; part them first."
-                )
+            frames = getattr(image, "n_frames", 1)
+            if frames > 1:
+                raise InputError(f"'{path}' holds {frames} pictures, of which one could be kept; part them first.")
             if image.mode == "F":
                 raise InputError(f"'{path}' holds floats, whose range is unknown; save it with 8 or 16 bits.")
             rawmode = rawmode_of(image)
