@@ -33,7 +33,7 @@ def test_with_the_overlap_of_the_reach_tiles_are_exact(attention: str) -> None:
     network = small("sr", attention)
     lq = photograph(127, 151)
     expected = restore_array(network, lq, CPU)
-    restored = TileRestorer(network, Tiling(24, reach(network), 3), CPU)(lq, 65535)
+    restored = TileRestorer(network, Tiling(48, reach(network), 3), CPU)(lq, 65535)
     assert np.abs(restored / 257 - np.clip(expected, 0, 255)).max() <= 0.01
 
 
