@@ -1,4 +1,4 @@
-"""Our checkpoints for spandrel, and so for the tools that open models by it (the extra ``spandrel``).
+"""Our checkpoints for spandrel, and so for the tools that open models by it (the extra ``spandrel``)::
 
     import jsnas.spandrel_arch
     from spandrel import ModelLoader
