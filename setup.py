@@ -52,6 +52,8 @@ setup(
         "draw": ["typst>=0.13,<1"],  # for `jsnas draw` as PNG and PDF
         "docs": ["sphinx>=8.2,<10", "furo>=2025.7.19", "myst-parser>=4,<6"],
         "rl": ["tianshou>=0.4.11,<1", "gym>=0.26,<0.27"],  # for the strategies enas and rl
+        "onnx": ["onnx>=1.18", "onnxscript>=0.5", "onnxruntime>=1.22"],  # for `jsnas export` to ONNX, `--backend onnx`
+        "spandrel": ["spandrel>=0.4.1,<1"],  # for tools that open checkpoints by spandrel
         "dev": [
             "pytest>=8.2",
             "pytest-xdist>=3.6",

@@ -22,6 +22,7 @@ myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence"]
 
 autosummary_generate = True
+autodoc_mock_imports = ["spandrel"]  # an extra
 autodoc_member_order = "bysource"
 python_maximum_signature_line_length = 100
 napoleon_google_docstring = True

@@ -26,6 +26,7 @@ from jsnas.operations import OPERATIONS
 from jsnas.task import Task
 
 FORMAT = "jsnas-checkpoint/1"
+DESCRIPTION = "jsnas.description"  # a tensor: the bytes of the description, for tools that drop metadata (spandrel)
 
 
 def save_checkpoint(
@@ -44,21 +45,25 @@ def save_checkpoint(
         metrics: What was measured, such as ``{"psnr_db": 31.2}``; anything that JSON can hold.
         state: Weights to write instead of the network's own, such as their moving average.
     """
-    metadata = {
-        "format": FORMAT,
+    metadata = {"format": FORMAT, **describe(network, task), "metrics": json.dumps(dict(metrics or {}))}
+    tensors = {
+        name: value.detach().to("cpu", torch.float32).contiguous()
+        for name, value in (state or network.state_dict()).items()
+    }
+    tensors[DESCRIPTION] = torch.tensor(list(json.dumps(describe(network, task)).encode()), dtype=torch.uint8)
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(_ordered(save(tensors, metadata)))
+
+
+def describe(network: JSNet, task: Task) -> dict[str, str]:
+    """What a file says about its network, as text: genotype, settings, task, value range, smallest input."""
+    return {
         "genotype": json.dumps(network.genotype.to_dict()),
         "settings": json.dumps(asdict(network.settings)),
         "task": json.dumps(task.to_dict()),
         "value_range": "[0, 255]",
         "smallest_input": str(network.smallest_input),
-        "metrics": json.dumps(dict(metrics or {})),
     }
-    tensors = {
-        name: value.detach().to("cpu", torch.float32).contiguous()
-        for name, value in (state or network.state_dict()).items()
-    }
-    with atomic_file(path) as temporary:
-        temporary.write_bytes(_ordered(save(tensors, metadata)))
 
 
 def _ordered(data: bytes) -> bytes:
@@ -92,16 +97,30 @@ def load_checkpoint(
     path = Path(path)
     metadata, tensors = _read(path)
     try:
-        genotype = Genotype.from_dict(_json(path, metadata, "genotype"))
-        settings = _settings(_json(path, metadata, "settings"))
-        task = _task(_json(path, metadata, "task"))
-        metrics = _json(path, metadata, "metrics")
-        network = JSNet(genotype, settings, operations, attentions)
+        network = described_network(metadata, operations, attentions)
+        network.metadata |= {"format": FORMAT, "metrics": _json(metadata, "metrics")}
     except InputError as error:
         raise InputError(f"In '{path}': {error}") from error
     load_strictly(network, tensors, path)
-    network.metadata = {"format": FORMAT, "task": task, "metrics": metrics}
     return network.eval()
+
+
+def described_network(
+    description: Mapping[str, str],
+    operations: Mapping[str, Callable[[int], nn.Module]] = OPERATIONS,
+    attentions: Mapping[str, Callable[[int], nn.Module]] = ATTENTIONS,
+) -> JSNet:
+    """A network with fresh weights from what ``describe`` said about one; its ``metadata`` hold the task.
+
+    Raises:
+        InputError: If the description lacks something or names an unknown block.
+    """
+    genotype = Genotype.from_dict(_json(description, "genotype"))
+    settings = _settings(_json(description, "settings"))
+    task = _task(_json(description, "task"))
+    network = JSNet(genotype, settings, operations, attentions)
+    network.metadata = {"task": task}
+    return network
 
 
 def load_strictly(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
@@ -136,7 +155,7 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
                     f"'{path}' is a safetensors file of format {metadata.get('format')!r}, not a checkpoint of jsnas "
                     f"('{FORMAT}')."
                 )
-            return metadata, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return metadata, {name: file.get_tensor(name) for name in file.keys() if name != DESCRIPTION}  # noqa: SIM118
     except (SafetensorError, OSError, UnicodeDecodeError, ValueError) as error:
         if isinstance(error, InputError):
             raise
@@ -145,7 +164,7 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
         ) from error
 
 
-def _json(path: Path, metadata: Mapping[str, str], key: str) -> Any:
+def _json(metadata: Mapping[str, str], key: str) -> Any:
     try:
         return json.loads(metadata[key])
     except KeyError as error:

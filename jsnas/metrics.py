@@ -42,10 +42,18 @@ def rgb_to_y(image: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     return y
 
 
-def quantize(image: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """Clips to 0-255 and rounds to 8 bits; a tie goes to the even value, as in ``numpy.rint`` and ``torch.round``."""
-    rounded: npt.NDArray[np.uint8] = np.rint(np.clip(image, 0.0, 255.0)).astype(np.uint8)
-    return rounded
+def quantize(image: npt.NDArray[Any], top: int = 255) -> npt.NDArray[Any]:
+    """Clips to 0-255 and rounds to integers; a tie goes to the even value, as in ``numpy.rint`` and ``torch.round``.
+
+    Args:
+        image: On the 0-255 scale.
+        top: What 255 becomes: 255 (uint8) or 65,535 (uint16).
+    """
+    clipped = np.clip(image, 0.0, 255.0)
+    integers: npt.NDArray[Any] = (
+        np.rint(clipped).astype(np.uint8) if top == 255 else np.rint(clipped * np.float64(top / 255)).astype(np.uint16)
+    )
+    return integers
 
 
 def psnr(a: npt.NDArray[Any], b: npt.NDArray[Any], peak: float = 255.0) -> float:

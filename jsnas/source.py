@@ -85,7 +85,7 @@ _LOAD = '''def load({signature}) -> JSNet:
     start = 8 + int.from_bytes(data[:8], "little")
     state = {{}}
     for name, entry in json.loads(data[8:start]).items():
-        if name != "__metadata__":
+        if name not in ("__metadata__", "jsnas.description"):
             first, last = entry["data_offsets"]
             values = torch.frombuffer(bytearray(data[start + first : start + last]), dtype=torch.float32)
             state[name.replace("graph.edges.", "edge_")] = values.view(entry["shape"])

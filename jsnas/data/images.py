@@ -28,7 +28,7 @@ MAX_PIXELS = 2**29  # 1.6 GB as RGB; decoding needs a few times that
 # First row of the inverse of MATLAB's YIQ matrix [1 .956 .621; 1 -.272 -.647; 1 -1.106 1.703].
 _RGB_TO_GRAY = (0.2989360212937753847527155, 0.5870430744511212909351327, 0.1140209042551033243121518)
 
-_GRAY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N")
+GRAY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N")
 _bomb_lock = threading.Lock()
 
 
@@ -130,19 +130,20 @@ def _decode(path: Path) -> Pixels:
     try:
         if not path.is_file():
             raise InputError(f"There is no file '{path}'; give the path of an image.")
-        with _open(path) as image:
+        with open_image(path) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise InputError(
                     f"'{path}' has {width} x {height} pixels, more than the limit of {MAX_PIXELS:,}; cut it up first."
                 )
-            rawmode = _rawmode(image)
-            if image.mode.startswith("I") or (";16" in rawmode and image.mode != "F"):
-                return _to_8_bits(_decode_16_bits(path, image, rawmode))
+            rawmode = rawmode_of(image)
+            if has_16_bits(image, rawmode):
+                values = decode_16_bits(path, image, rawmode)
+                return _to_8_bits(values[..., : 3 if values.shape[2] > 2 else 1])
             if image.mode == "F":
                 raise InputError(f"'{path}' holds floats, whose range is unknown; save it with 8 or 16 bits.")
             upright = ImageOps.exif_transpose(image)
-            if upright.mode in _GRAY_MODES:
+            if upright.mode in GRAY_MODES:
                 return np.array(upright.convert("L"))[..., None]
             if "transparency" in upright.info:  # a palette with alpha per entry: convert("RGB") would warn
                 upright = upright.convert("RGBA")
@@ -155,7 +156,7 @@ def _decode(path: Path) -> Pixels:
         raise InputError(f"'{path}' cannot be read as an image ({error}); replace or remove it.") from error
 
 
-def _open(path: Path) -> Image.Image:
+def open_image(path: Path) -> Image.Image:
     """Opens without Pillow's own limit: it warns at 89 million pixels, which a panorama may have."""
     with _bomb_lock:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
@@ -165,7 +166,7 @@ def _open(path: Path) -> Image.Image:
             Image.MAX_IMAGE_PIXELS = limit
 
 
-def _rawmode(image: Image.Image) -> str:
+def rawmode_of(image: Image.Image) -> str:
     """How the pixels are stored in the file, in Pillow's words, such as ``RGB;16B``."""
     tiles = getattr(image, "tile", None)
     if not tiles:
@@ -175,12 +176,17 @@ def _rawmode(image: Image.Image) -> str:
     return first if isinstance(first, str) else ""
 
 
+def has_16_bits(image: Image.Image, rawmode: str) -> bool:
+    """Whether a file holds 16 bits a channel (or 32-bit integers, which ``decode_16_bits`` refuses)."""
+    return image.mode.startswith("I") or (";16" in rawmode and image.mode != "F")
+
+
 def _to_8_bits(values: npt.NDArray[np.uint16]) -> Pixels:
     return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)  # round(v / 257), which has no ties
 
 
-def _decode_16_bits(path: Path, image: Image.Image, rawmode: str) -> npt.NDArray[np.uint16]:
-    """H x W x 1 or H x W x 3 of a file with 16 bits a channel.
+def decode_16_bits(path: Path, image: Image.Image, rawmode: str) -> npt.NDArray[np.uint16]:
+    """H x W x 1, 2, 3 or 4 of a file with 16 bits a channel: gray or RGB, with alpha if the file has it.
 
     Pillow opens gray ones whole, but keeps only the high bytes of colour ones. Reading those a second time with the
     byte order swapped gives the low bytes.
@@ -191,13 +197,14 @@ def _decode_16_bits(path: Path, image: Image.Image, rawmode: str) -> npt.NDArray
         return np.array(ImageOps.exif_transpose(image)).astype(np.uint16)[..., None]
     if rawmode == "LA;16B":  # opened as RGBA of the high bytes; as raw bytes it is L high, L low, A high, A low
         both = _decode_as(path, "RGBA")
-        return _joined(both[..., :1], both[..., 1:2])
+        return _joined(both[..., ::2], both[..., 1::2])
     layout, _, order = rawmode.partition(";16")
     low_first = order == "L" or (order == "N" and sys.byteorder == "little")
     if layout not in ("RGB", "RGBA", "RGBX") or order not in ("L", "B", "N"):
         raise InputError(f"'{path}' stores 16-bit pixels as {rawmode}, which is not read; save it with 8 bits.")
     high, low = (_decode_as(path, f"{layout};16{letter}") for letter in ("LB" if low_first else "BL"))
-    return _joined(high[..., :3], low[..., :3])
+    channels = 4 if layout == "RGBA" else 3
+    return _joined(high[..., :channels], low[..., :channels])
 
 
 def _joined(high: Pixels, low: Pixels) -> npt.NDArray[np.uint16]:
@@ -206,7 +213,7 @@ def _joined(high: Pixels, low: Pixels) -> npt.NDArray[np.uint16]:
 
 def _decode_as(path: Path, rawmode: str) -> Pixels:
     """Decodes the file as if its pixels were stored in another way."""
-    with _open(path) as image:
+    with open_image(path) as image:
         image.tile = [  # type: ignore[attr-defined]
             (codec, extents, offset, (rawmode, *arguments[1:]) if isinstance(arguments, tuple) else rawmode)
             for codec, extents, offset, arguments in image.tile  # type: ignore[attr-defined]
