@@ -235,7 +235,7 @@ def test_every_setting_of_a_strategy_has_a_help_line(capsys: pytest.CaptureFixtu
     }
     assert set(told) == set(STRATEGIES)
     paper = ["weight_warmup_iters", "learning_rate", "betas", "weight_decay", "gradient_clip", "seed"]
-    assert set(told["pc_darts"]) == {*paper, "partial", "mask", "edge_normalization", "second_order"}
+    assert set(told["pc_darts"]) == {*paper, "partial", "mask", "edge_normalization", "second_order", "fast"}
     assert "1/K" in told["pc_darts"]["partial"]
     assert set(told["random"]) == {"dedup", "seed"}
 
