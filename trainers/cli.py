@@ -41,6 +41,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone; nothing is left to tell it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # the disk is full, a file may not be read, a folder is gone
+        print(f"jsnas: The system refused a file ({error}); make room or check it, and try again.", file=sys.stderr)
+        return 2
+    except MemoryError:
+        print("jsnas: There is not enough memory for this; give smaller images, patches or networks.", file=sys.stderr)
+        return 2
     return 0
 
 

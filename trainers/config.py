@@ -19,6 +19,7 @@ from docstring_parser import parse as parse_docstring
 from jsonargparse import ArgumentError, ArgumentParser
 
 from jsnas.errors import InputError, unknown_name
+from jsnas.plain_yaml import read_yaml
 from jsnas.task import Task
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
@@ -428,9 +429,9 @@ def _read(source: str | Path) -> dict[str, Any]:
     else:
         raise unknown_name("config (neither a file nor a shipped name)", source, shipped_configs())
     try:
-        content = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"The config '{source}' is no YAML ({_one_line(str(error))}); check the text.") from error
+        content = read_yaml(text)
+    except InputError as error:
+        raise InputError(f"The config '{source}' is no YAML of settings ({error}); check the text.") from error
     if content is not None and not isinstance(content, dict):
         raise InputError(f"The config '{source}' holds a {type(content).__name__}; a mapping of settings was expected.")
     return content or {}

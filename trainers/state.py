@@ -34,20 +34,31 @@ def save_state(folder: Path, iteration: int, content: dict[str, Any]) -> None:
     Raises:
         InputError: If it cannot be written; the states before it are kept.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"The folder '{folder}' cannot be made ({error.strerror}); make room for it.") from error
     buffer = io.BytesIO()
     torch.save({"iteration": iteration, **content}, buffer)
     data = buffer.getvalue()
     with atomic_file(folder / f"{iteration:08d}.pt") as temporary:
         temporary.write_bytes(data + hashlib.sha256(data).digest())
-    for old in _state_files(folder)[_KEPT:]:
+    files = _state_files(folder)
+    newer = [path for path in files if int(path.stem) > iteration]  # damaged ones, which were passed over
+    for old in [*newer, *files[len(newer) + _KEPT :]]:
         old.unlink(missing_ok=True)
 
 
 def load_newest_state(folder: Path) -> dict[str, Any] | None:
     """The newest whole state, or ``None`` if there is none; a damaged one is passed over with a warning."""
     for path in _state_files(folder):
-        data = path.read_bytes()
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            warnings.warn(
+                f"The state '{path}' cannot be read ({error.strerror}); the one before it is used.", stacklevel=2
+            )
+            continue
         if hashlib.sha256(data[:-32]).digest() == data[-32:]:
             try:
                 content: dict[str, Any] = torch.load(io.BytesIO(data[:-32]), map_location="cpu", weights_only=True)
@@ -86,4 +97,5 @@ def restore_random_states(states: dict[str, Any]) -> None:
 
 def _state_files(folder: Path) -> list[Path]:
     """Newest first."""
-    return sorted((p for p in folder.glob("*.pt") if re.fullmatch(r"\d+\.pt", p.name)), reverse=True)
+    found = (p for p in folder.glob("*.pt") if re.fullmatch(r"[0-9]+\.pt", p.name))
+    return sorted(found, key=lambda p: int(p.stem), reverse=True)
