@@ -85,7 +85,10 @@ def resuming_advice(learning_rate: str) -> str:
     Args:
         learning_rate: Dotted name of its setting.
     """
-    return f"what was saved before is kept: give a lower {learning_rate}, or precision 32-true, and carry on with --resume."
+    return (
+        f"what was saved before is kept: give a lower {learning_rate}, or precision 32-true, and carry on with "
+        "--resume."
+    )
 
 
 def _word(value: float) -> str:

@@ -55,9 +55,7 @@ def load_newest_state(folder: Path) -> dict[str, Any] | None:
         try:
             data = path.read_bytes()
         except OSError as error:
-            warnings.warn(
-                f"The state '{path}' cannot be read ({error.strerror}); the one before it is used.", stacklevel=2
-            )
+            warnings.warn(f"The state '{path}' cannot be read ({error}); the one before it is used.", stacklevel=2)
             continue
         if hashlib.sha256(data[:-32]).digest() == data[-32:]:
             try:
