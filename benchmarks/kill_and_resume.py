@@ -146,8 +146,8 @@ def main(arguments: list[str] | None = None) -> int:
             faults = [kill for kill in kills if kill["different"]]
             iterations = sorted({kill["newest_state"] for kill in kills})
             print(
-                f"{command}: {len(kills)} moments, {sum(kill['killed'] for kill in kills)} of them before its end (newest "
-                f"states {iterations}); {len(kills) - len(faults)} resumed to the hashes of the run left alone."
+                f"{command}: {len(kills)} moments, {sum(kill['killed'] for kill in kills)} of them before its end "
+                f"(newest states {iterations}); {len(kills) - len(faults)} resumed to the hashes of the run left alone."
             )
             for fault in faults:
                 print(f"  differs: {fault}")

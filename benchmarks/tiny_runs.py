@@ -1,4 +1,4 @@
-"""Runs of seconds for the scripts that ask whether jsnas survives: tiny images, tiny networks, the real command line."""
+"""Runs of seconds for the scripts that ask whether jsnas survives: tiny images, tiny networks, the real commands."""
 
 from __future__ import annotations
 
