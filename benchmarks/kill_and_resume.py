@@ -3,9 +3,10 @@
     python -m benchmarks.kill_and_resume --kills 20 --json kills.json
 
 For each command: one run that is left alone, then so many runs that SIGKILL ends at a random moment of their work and
-that `--resume` carries on. Equal means: the same bytes of the genotype, the checkpoint, the metrics and the last state
-(weights, optimizers, moving average, random generators). A moment is so many lines of the log, drawn evenly, and a part
-of the time to the next line. Processes are forked from one that has imported everything, so that a kill costs seconds.
+that `--resume` carries on. Equal means: the same bytes of the genotype, the checkpoint and the metrics, and the same
+content of the last state (weights, optimizers, moving average, random generators). A moment is so many lines of the
+log, drawn evenly, and a part of the time to the next line. Processes are forked from one that imported everything, so
+that a kill costs seconds.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ import torch
 
 from benchmarks import tiny_runs
 from benchmarks.machine import machine
+from trainers.state import read_state
 
 _FILES = {
     "search": ("genotype.json", "metrics.jsonl", "states/*.pt"),
@@ -42,8 +45,30 @@ def hashes(folder: Path, command: str) -> dict[str, str]:
     found = {}
     for pattern in _FILES[command]:
         paths = sorted(folder.glob(pattern))
-        found[pattern] = sha256(paths[-1].read_bytes()).hexdigest() if paths else "missing"
+        if not paths:
+            found[pattern] = "missing"
+        elif pattern.startswith("states"):
+            found[pattern] = sha256("".join(_leaves(read_state(paths[-1]))).encode()).hexdigest()
+        else:
+            found[pattern] = sha256(paths[-1].read_bytes()).hexdigest()
     return found
+
+
+def _leaves(content: Any) -> Iterator[str]:
+    """Every value of a state as text, tensors by their bytes: equal states may be pickled into unequal files."""
+    if isinstance(content, dict):
+        for key, value in content.items():
+            yield f"{key!r}:"
+            yield from _leaves(value)
+    elif isinstance(content, (list, tuple)):
+        yield f"{type(content).__name__} {len(content)} "
+        for value in content:
+            yield from _leaves(value)
+    elif isinstance(content, torch.Tensor):
+        values = content.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+        yield f"{content.dtype} {tuple(content.shape)} {sha256(values).hexdigest()} "
+    else:
+        yield f"{content!r} "
 
 
 def kill_and_resume(command: str, kills: int, seed: int, folder: Path, extra: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -108,8 +108,9 @@ def main(arguments: list[str] | None = None) -> int:
             results.append(result)
             memory, files = result["resident_mib"], result["open_files"]
             print(
-                f"{command}: {result['iterations']} iterations in {result['seconds']} s; resident memory {memory[0]} MiB, "
-                f"then {memory[1]} MiB ({result['growth']:+.2%}); open files {files[0]:.0f}, then {files[1]:.0f}."
+                f"{command}: {result['iterations']} iterations in {result['seconds']} s; "
+                f"resident memory {memory[0]} MiB, then {memory[1]} MiB ({result['growth']:+.2%}); "
+                f"open files {files[0]:.0f}, then {files[1]:.0f}."
             )
     if options.json:
         report = {"benchmark": "soak", **machine(torch.device("cpu")), "runs": results}

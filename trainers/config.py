@@ -378,7 +378,7 @@ def load_config(source: str | Path | None, overrides: typing.Sequence[str] = ())
         config = parser.instantiate(parsed)
         return Config(**{f.name: getattr(config, f.name) for f in fields(Config)})
     except ArgumentError as error:
-        raise InputError(f"In {where}: {_one_line(str(error))}") from error
+        raise InputError(f"In {where}: {_one_line(str(error)).rstrip('.')}.") from error
 
 
 def _with_strategy(content: dict[str, Any], overrides: typing.Sequence[str]) -> dict[str, Any]:
