@@ -66,7 +66,7 @@ def test_a_network_of_too_many_blocks_is_refused() -> None:
 def test_a_checkpoint_that_asks_for_terabytes_takes_none(checkpoint: Path) -> None:
     settings = {"image_channels": 3, "scale": 2, "modules": 600, "channels": 4096, "inner_channels": 4096}
     with_metadata(checkpoint, settings=json.dumps(settings))
-    with pytest.raises(InputError, match="its genotype asks for|lacks the tensor"):
+    with pytest.raises(InputError, match=r"its genotype asks for|lacks the tensor"):
         load_checkpoint(checkpoint)
 
 

@@ -150,7 +150,7 @@ def test_a_read_only_folder_is_named() -> None:
     with read_only_folder() as folder:
         with pytest.raises(InputError, match=r"b\.h5' could not be written .*choose another folder"):
             pack(folder, folder / "b.h5", X2)
-        with pytest.raises(InputError, match="run' cannot be made.*choose another --out"):
+        with pytest.raises(InputError, match=r"run' cannot be made.*choose another --out"):
             RunFolder(folder / "run", load_config("demo"), resume=False)
-        with pytest.raises(InputError, match="Nothing can be written into.*choose another --out"):
+        with pytest.raises(InputError, match=r"Nothing can be written into.*choose another --out"):
             RunFolder(folder, load_config("demo"), resume=False)
