@@ -227,12 +227,12 @@ def readers(valid: Path) -> list[Reader]:
         return Case(mutated, (*named, folder / "runs"), imports=True)
 
     return [
-        Reader("images", 4, image),
-        Reader("packed H5", 4, packed),
-        Reader("checkpoint (safetensors)", 4, weights),
-        Reader("authors' checkpoint (.pt)", 2, official),
-        Reader("resumable state", 2, resumable),
-        Reader("genotype (JSON, YAML)", 4, genotype),
+        Reader("images", 10, image),
+        Reader("packed H5", 8, packed),
+        Reader("checkpoint (safetensors)", 6, weights),
+        Reader("authors' checkpoint (.pt)", 6, official),
+        Reader("resumable state", 6, resumable),
+        Reader("genotype (JSON, YAML)", 6, genotype),
         Reader("NNI sample (JSON)", 1, nni_sample),
         Reader("config (YAML)", 2, config),
         Reader("run folder", 1, run_folder),

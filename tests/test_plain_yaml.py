@@ -6,7 +6,7 @@ import json
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jsnas.errors import InputError
@@ -19,12 +19,20 @@ TREES = st.recursive(
 )
 
 
+@settings(deadline=None)  # a busy machine is slow now and then
 @given(TREES)
-def test_what_was_written_is_read_back(tree: object) -> None:
-    assert read_yaml(yaml.safe_dump(tree)) == tree
-    assert read_yaml(json.dumps(tree)) == yaml.safe_load(json.dumps(tree))
+def test_plain_values_are_read_as_pyyaml_reads_them(tree: object) -> None:
+    for text in (yaml.safe_dump(tree), json.dumps(tree)):
+        try:
+            expected = yaml.safe_load(text)
+        except yaml.YAMLError:  # such as the key '=', which PyYAML writes and does not read
+            with pytest.raises(InputError):
+                read_yaml(text)
+        else:
+            assert read_yaml(text) == expected
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_text_is_read_or_refused_in_a_clause(text: str) -> None:
     try:

@@ -41,7 +41,7 @@ def checkpoint(tmp_path: Path) -> Path:
 def with_metadata(path: Path, **changed: str) -> None:
     with safe_open(path, "pt") as file:
         tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
-    del metadata["sha256"]
+    metadata.pop("sha256", None)
     save_file(tensors, path, {**metadata, **changed})
 
 

@@ -147,10 +147,11 @@ def read_only_folder() -> Iterator[Path]:
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs POSIX rights")
 def test_a_read_only_folder_is_named() -> None:
+    config = load_config("demo")  # what is imported late lies where only root may read
     with read_only_folder() as folder:
         with pytest.raises(InputError, match=r"b\.h5' could not be written .*choose another folder"):
             pack(folder, folder / "b.h5", X2)
         with pytest.raises(InputError, match=r"run' cannot be made.*choose another --out"):
-            RunFolder(folder / "run", load_config("demo"), resume=False)
+            RunFolder(folder / "run", config, resume=False)
         with pytest.raises(InputError, match=r"Nothing can be written into.*choose another --out"):
-            RunFolder(folder, load_config("demo"), resume=False)
+            RunFolder(folder, config, resume=False)
