@@ -37,7 +37,7 @@ def in_worker(monkeypatch: pytest.MonkeyPatch, act) -> None:
 
 def test_a_killed_worker_is_reported(config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     in_worker(monkeypatch, lambda: os.kill(os.getpid(), signal.SIGKILL))
-    with pytest.raises(InputError, match=r"prepares batches died .*killed.*datasets\.workers"):
+    with pytest.raises(InputError, match=r"prepares batches died .*free some memory or lower datasets\.workers"):
         recipe.train(config, tmp_path / "run")
 
 
