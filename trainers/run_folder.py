@@ -58,7 +58,6 @@ class RunFolder:
             written.
     """
 
-    def __init__(self, path: Path, config: Config, resume: bool, writes: bool = True) -> None:
         self.path, self._writes = path, writes
         self.page: LiveReport | None = None
         self._tensorboard: Any = None
@@ -66,8 +65,7 @@ class RunFolder:
         self.wants_tensorboard = config.logger.tensorboard
         if not writes:
             return
-        if not resume and (path / "config.yaml").exists():
-            raise InputError(f"'{path}' already holds a run; carry it on with --resume or choose another --out.")
+        self._refuse_old_run(resume)
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -79,9 +77,14 @@ class RunFolder:
             raise InputError(f"Another process is working in '{path}'; wait for it or choose another --out.") from error
         except (OSError, NotImplementedError) as error:
             raise InputError(f"Nothing can be written into '{path}' ({error}); choose another --out.") from error
+        self._refuse_old_run(resume)  # once more: another process may have come and gone meanwhile
         if resume and (path / "config.yaml").exists():
             _check_same(path / "config.yaml", config)
         self.write_text("config.yaml", config.to_yaml())
+
+    def _refuse_old_run(self, resume: bool) -> None:
+        if not resume and (self.path / "config.yaml").exists():
+            raise InputError(f"'{self.path}' already holds a run; carry it on with --resume or choose another --out.")
 
     def __enter__(self) -> RunFolder:
         return self

@@ -15,7 +15,7 @@ def verify(path: Path) -> str:
     """Reads a file whole.
 
     Args:
-        path: Packed images (.h5), a checkpoint (.safetensors), a run's resumable state (.pt) or a genotype (.json,
+        path: Packed images (.h5, or a folder of shards), a checkpoint (.safetensors), a run's resumable state (.pt) or a genotype (.json,
             .yaml).
 
     Returns:
@@ -24,9 +24,9 @@ def verify(path: Path) -> str:
     Raises:
         InputError: If it is missing, damaged, altered or none of these.
     """
-    if path.is_dir():
-        raise InputError(f"'{path}' is a folder; give a file, such as packed images or a checkpoint.")
-    if not path.is_file():
+    if path.is_dir() and not any(path.glob("*.h5")):
+        raise InputError(f"'{path}' is a folder without packed images; give a file, such as a checkpoint.")
+    if not path.exists():
         raise InputError(f"There is no file '{path}'; give packed images, a checkpoint, a state or a genotype.")
     match path.suffix.lower():
         case ".safetensors":

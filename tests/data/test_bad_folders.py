@@ -124,7 +124,8 @@ def test_a_folder_that_changes_while_it_is_packed(tmp_path: Path, change: str) -
     with pytest.raises(InputError, match=r"29\.png'"):
         pack(folder, out, X2, disturb)
     assert out.read_bytes() == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.h5", "in"]
+    # What was done of a large pack is kept for the next one, in a hidden folder.
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name[0] != ".") == ["a.h5", "in"]
 
 
 @contextmanager

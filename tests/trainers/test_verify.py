@@ -55,7 +55,11 @@ def test_altered_and_cut_files_are_not(files: dict[str, Path], kind: str, capsys
 
 def test_what_is_no_file_of_ours(tmp_path: Path) -> None:
     (tmp_path / "code.pt").write_bytes(b"not a state")
-    for path, words in ((tmp_path, "is a folder"), (tmp_path / "no.h5", "no file"), (tmp_path / "code.pt", "damaged")):
+    for path, words in (
+        (tmp_path, "is a folder without packed images"),
+        (tmp_path / "no.h5", "no file"),
+        (tmp_path / "code.pt", "damaged"),
+    ):
         with pytest.raises(InputError, match=words):
             verify(path)
 
