@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import json
 import os
 import re
@@ -131,7 +132,7 @@ def write_paths(tiny: Path) -> list[WritePath]:
         write_png(folder / "a.png", pixels[version])
 
     def figures(folder: Path, version: int) -> None:
-        with contextlib.redirect_stderr(None):
+        with contextlib.redirect_stderr(io.StringIO()):
             write_json(folder / "figures.json", {"figures": list(range(100 * (version + 1)))})
 
     return [
