@@ -58,6 +58,7 @@ class RunFolder:
             written.
     """
 
+    def __init__(self, path: Path, config: Config, resume: bool, writes: bool = True) -> None:
         self.path, self._writes = path, writes
         self.page: LiveReport | None = None
         self._tensorboard: Any = None

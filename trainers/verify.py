@@ -15,8 +15,8 @@ def verify(path: Path) -> str:
     """Reads a file whole.
 
     Args:
-        path: Packed images (.h5, or a folder of shards), a checkpoint (.safetensors), a run's resumable state (.pt) or a genotype (.json,
-            .yaml).
+        path: Packed images (.h5, or a folder of shards), a checkpoint (.safetensors), a run's resumable state (.pt) or
+            a genotype (.json, .yaml).
 
     Returns:
         What it is, in words.
