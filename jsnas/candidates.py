@@ -103,7 +103,7 @@ def import_block(kind: str, path: str) -> BlockClass:
         raise InputError(f"The {kind} '{path}' is no path of a class; write package.module:Class.")
     try:
         block = getattr(importlib.import_module(module_name), class_name)
-    except Exception as error:  # a user's module may fail in any way
+    except (Exception, SystemExit) as error:  # a user's module may fail in any way
         reason = f"{type(error).__name__}: {error}"
         raise InputError(f"The {kind} '{path}' cannot be imported ({reason}); is its package installed?") from error
     return _checked(kind, path, block)

@@ -6,6 +6,7 @@ settings, the value range, the smallest input and what was measured.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
@@ -50,6 +51,7 @@ def save_checkpoint(
         name: value.detach().to("cpu", torch.float32).contiguous()
         for name, value in (state or network.state_dict()).items()
     }
+    metadata["sha256"] = _fingerprint(metadata, tensors)
     tensors[DESCRIPTION] = torch.tensor(list(json.dumps(describe(network, task)).encode()), dtype=torch.uint8)
     with atomic_file(path) as temporary:
         temporary.write_bytes(_ordered(save(tensors, metadata)))
@@ -64,6 +66,16 @@ def describe(network: JSNet, task: Task) -> dict[str, str]:
         "value_range": "[0, 255]",
         "smallest_input": str(network.smallest_input),
     }
+
+
+def _fingerprint(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of the metadata but the hash itself, and of every tensor's name, type, shape and values."""
+    digest = hashlib.sha256(json.dumps(sorted((k, v) for k, v in metadata.items() if k != "sha256")).encode())
+    for name in sorted(tensors):
+        value = tensors[name].contiguous()
+        digest.update(json.dumps([name, str(value.dtype), list(value.shape)]).encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _ordered(data: bytes) -> bytes:
@@ -97,12 +109,37 @@ def load_checkpoint(
     path = Path(path)
     metadata, tensors = _read(path)
     try:
-        network = described_network(metadata, operations, attentions)
-        network.metadata |= {"format": FORMAT, "metrics": _json(metadata, "metrics")}
+        metrics = _json(metadata, "metrics")
+        if not isinstance(metrics, dict):
+            raise InputError(f"The checkpoint's metrics are a {type(metrics).__name__}; a mapping was expected.")
+        expected = _planned(lambda: described_network(metadata, operations, attentions))
     except InputError as error:
         raise InputError(f"In '{path}': {error}") from error
+    if expected is not None:
+        check_tensors(expected, tensors, path)
+    network = described_network(metadata, operations, attentions)
+    network.metadata |= {"format": FORMAT, "metrics": metrics}
     load_strictly(network, tensors, path)
+    if metadata.get("sha256") not in (None, _fingerprint(metadata, tensors)):  # older files have none
+        raise InputError(
+            f"'{path}' is damaged or was altered: its content does not fit its hash; take another copy, or write it "
+            "with jsnas.save_checkpoint."
+        )
     return network.eval()
+
+
+def _planned(make: Callable[[], JSNet]) -> dict[str, Tensor] | None:
+    """The tensors that a network will have, before memory is taken for it: a stranger's settings may ask for any size.
+
+    ``None`` where a block of the user's cannot be made without memory.
+    """
+    try:
+        with torch.device("meta"):
+            return make().state_dict()
+    except InputError:
+        raise
+    except Exception:  # a user's block may fail in any way
+        return None
 
 
 def described_network(
@@ -129,7 +166,12 @@ def load_strictly(network: nn.Module, tensors: Mapping[str, Tensor], path: Path)
     Raises:
         InputError: If a tensor is missing, extra or misshapen; the sentence names it.
     """
-    expected = network.state_dict()
+    check_tensors(network.state_dict(), tensors, path)
+    network.load_state_dict(dict(tensors))
+
+
+def check_tensors(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Raises an InputError unless names and shapes are those expected; see ``load_strictly``."""
     for name, value in expected.items():
         if name not in tensors:
             raise InputError(f"'{path}' lacks the tensor '{name}' {tuple(value.shape)} that its genotype asks for.")
@@ -141,7 +183,6 @@ def load_strictly(network: nn.Module, tensors: Mapping[str, Tensor], path: Path)
     for name in tensors:
         if name not in expected:
             raise InputError(f"'{path}' holds the tensor '{name}', which its genotype has no place for.")
-    network.load_state_dict(dict(tensors))
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:

@@ -29,6 +29,8 @@ from jsnas.task import SCALES, Task
 EdgeMaker = Callable[[Edge, int], nn.Module | None]  # (edge, channels); None prunes the edge
 NodeMaker = Callable[[int, int], nn.Module]  # (node, number of inputs)
 
+_MOST_BLOCKS = 4096  # on all edges of a network; the paper's largest has 72
+
 DIV2K_RGB_MEAN = (0.4488, 0.4371, 0.4040)
 DIV2K_GRAY_MEAN = 0.4368  # the RGB mean in BT.601 weights
 
@@ -309,6 +311,11 @@ class JSNet(RestorationNetwork):
             for name in chosen.values():
                 if name not in known:
                     raise unknown_block(kind, name)
+        if (blocks := settings.modules * (len(chosen_operations) + len(chosen_attentions))) > _MOST_BLOCKS:
+            raise InputError(
+                f"{settings.modules} modules of this genotype have {blocks:,} blocks, more than {_MOST_BLOCKS:,}; give "
+                "fewer modules or a smaller genotype."
+            )
         if (genotype.task == "sr") != (settings.image_channels == 3):
             raise InputError(
                 f"The genotype is for task '{genotype.task}', but the network has {settings.image_channels} image "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -24,13 +25,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
         print(_overview())
         return 0
+    for stream in (sys.stdout, sys.stderr):  # a file name need be no Unicode
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     sys.path.append(str(Path.cwd()))  # as `python -m jsnas` has it: a block of the user's may lie here
     try:
         if words[0] not in COMMANDS:
             raise unknown_name("command", words[0], COMMANDS)
         COMMANDS[words[0]].run(words[1:])
     except InputError as error:
-        print(f"jsnas: {error}", file=sys.stderr)
+        _say(str(error))
         return 2
     except KeyboardInterrupt:
         print(
@@ -41,7 +45,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone; nothing is left to tell it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # the disk is full, a file may not be read, a folder is gone
+        _say(f"The system refused a file ({error}); make room or check it, and try again.")
+        return 2
+    except MemoryError:
+        _say("There is not enough memory for this; give smaller images, patches or networks.")
+        return 2
     return 0
+
+
+def _say(sentence: str) -> None:
+    """One line on stderr; a line break or a terminal's command in what the user gave is shown, not obeyed."""
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in sentence)
+    print(f"jsnas: {shown}", file=sys.stderr)
 
 
 def _overview() -> str:

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from jsnas.data.atomic import atomic_file
 from jsnas.errors import InputError
 from jsnas.genotype import Genotype
 from trainers.config import Config
@@ -153,5 +154,6 @@ def _search_and_train(config: Config, seed: int, folder: Path, resume: bool) -> 
         "multiply_adds": trial.multiply_adds,
         "search_seconds": seconds,
     }
-    done.write_text(json.dumps(result) + "\n", encoding="utf-8")
+    with atomic_file(done) as temporary:
+        temporary.write_text(json.dumps(result) + "\n", encoding="utf-8")
     return result

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import typing
 from dataclasses import dataclass, field, fields
 from importlib import resources
@@ -19,6 +20,7 @@ from docstring_parser import parse as parse_docstring
 from jsonargparse import ArgumentError, ArgumentParser
 
 from jsnas.errors import InputError, unknown_name
+from jsnas.plain_yaml import read_yaml
 from jsnas.task import Task
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
@@ -266,6 +268,7 @@ class Config:
     logger: LoggerConfig = LoggerConfig()
 
     def __post_init__(self) -> None:
+        _check_given("", self)
         self.to_task()
         if self.precision not in PRECISIONS:
             raise unknown_name("precision", self.precision, PRECISIONS)
@@ -276,11 +279,11 @@ class Config:
                 raise InputError(f"'{name}' is {getattr(self, name)}; give 1 or more.")
         for section, names in _POSITIVE.items():
             for name in names:
-                if (value := getattr(getattr(self, section), name)) <= 0:
+                if not 0 < (value := getattr(getattr(self, section), name)) < math.inf:  # NaN too
                     raise InputError(f"'{section}.{name}' is {value}; give a number above 0.")
         for section, names in _NOT_NEGATIVE.items():
             for name in names:
-                if (value := getattr(getattr(self, section), name)) < 0:
+                if not 0 <= (value := getattr(getattr(self, section), name)) < math.inf:
                     raise InputError(f"'{section}.{name}' is {value}; give 0 or more.")
         for name in ("operations", "attentions"):
             if getattr(self.search, name) == []:
@@ -292,7 +295,7 @@ class Config:
                 raise InputError(f"'search.{name}' is {share}; give a share from 0 to 1.")
         if self.search.budget is not None and self.search.budget not in BUDGETS:
             raise unknown_name("budget", self.search.budget, BUDGETS)
-        if self.search.budget_target is not None and self.search.budget_target <= 0:
+        if self.search.budget_target is not None and not self.search.budget_target > 0:
             raise InputError(f"'search.budget_target' is {self.search.budget_target}; give a number above 0.")
         if self.search.budget is None and self.search.budget_target is not None:
             raise InputError(
@@ -317,6 +320,16 @@ class Config:
     def to_yaml(self) -> str:
         """The resolved settings; reading them back gives an equal config."""
         return yaml.safe_dump(_plain(dataclasses.asdict(self)), sort_keys=False)
+
+
+def _check_given(prefix: str, section: Any) -> None:
+    """Raises an InputError where a setting is null that must have a value."""
+    for name, kind in typing.get_type_hints(type(section)).items():
+        value = getattr(section, name)
+        if value is None and type(None) not in typing.get_args(kind):
+            raise InputError(f"'{prefix}{name}' is null; give a value, or leave it out for its default.")
+        if dataclasses.is_dataclass(value):
+            _check_given(f"{prefix}{name}.", value)
 
 
 _FREE_KEYS = ("strategy.args", "experiment.sweep")  # mappings whose keys are not settings of ours
@@ -377,7 +390,7 @@ def load_config(source: str | Path | None, overrides: typing.Sequence[str] = ())
         config = parser.instantiate(parsed)
         return Config(**{f.name: getattr(config, f.name) for f in fields(Config)})
     except ArgumentError as error:
-        raise InputError(f"In {where}: {_one_line(str(error))}") from error
+        raise InputError(f"In {where}: {_one_line(str(error)).rstrip('.')}.") from error
 
 
 def _with_strategy(content: dict[str, Any], overrides: typing.Sequence[str]) -> dict[str, Any]:
@@ -428,9 +441,9 @@ def _read(source: str | Path) -> dict[str, Any]:
     else:
         raise unknown_name("config (neither a file nor a shipped name)", source, shipped_configs())
     try:
-        content = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"The config '{source}' is no YAML ({_one_line(str(error))}); check the text.") from error
+        content = read_yaml(text)
+    except InputError as error:
+        raise InputError(f"The config '{source}' is no YAML of settings ({error}); check the text.") from error
     if content is not None and not isinstance(content, dict):
         raise InputError(f"The config '{source}' holds a {type(content).__name__}; a mapping of settings was expected.")
     return content or {}

@@ -17,6 +17,7 @@ import numpy as np
 
 from jsnas.conventions import preset
 from jsnas.cost import cost_of
+from jsnas.data.atomic import atomic_file
 from jsnas.data.degrade import degrade, upscale
 from jsnas.data.images import read_image, read_luma, write_png
 from jsnas.data.pack import pack
@@ -133,8 +134,9 @@ def _run(config: Config, run: RunFolder, start: float) -> dict[str, Any]:
     iteration = int(network.metadata["metrics"]["iteration"])
     network.metadata["metrics"] = {key: summary[key] for key in ("psnr_db", "gain_db", "convention")}
     export(network.cpu(), task, out / "jsnet.py")
-    shutil.copyfile(out / "search" / "genotype.json", out / "genotype.json")
-    shutil.copyfile(out / "train" / "checkpoint.safetensors", out / "checkpoint.safetensors")
+    for part, name in (("search", "genotype.json"), ("train", "checkpoint.safetensors")):
+        with atomic_file(out / name) as temporary:
+            shutil.copyfile(out / part / name, temporary)
     figures = {"PSNR, dB": psnr_db, "SSIM": summary["ssim"], "PSNR gain over the input, dB": summary["gain_db"]}
     card = ModelCard(network, data, config).text(iteration, figures, f"{len(scores)} photographs not learnt on")
     run.write_text(CARD_NAME, card)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import yaml
 from filelock import FileLock, Timeout
 
 from jsnas.data.atomic import atomic_file
 from jsnas.errors import InputError
+from jsnas.plain_yaml import read_yaml
 from trainers.config import Config
 from trainers.report import LiveReport
 
@@ -27,9 +29,12 @@ _MAY_CHANGE = (
     "logger.",
     "num_nodes",
     "plugins",
+    "precision",
+    "search.learning_rate",
     "search.max_trials",
     "search.total_iter",
     "train.genotype",
+    "train.learning_rate",
     "train.total_iter",
     "val.",
 )
@@ -57,11 +62,11 @@ class RunFolder:
         self.path, self._writes = path, writes
         self.page: LiveReport | None = None
         self._tensorboard: Any = None
+        self._logged = 0  # iterations, by the processes before this one
         self.wants_tensorboard = config.logger.tensorboard
         if not writes:
             return
-        if not resume and (path / "config.yaml").exists():
-            raise InputError(f"'{path}' already holds a run; carry it on with --resume or choose another --out.")
+        self._refuse_old_run(resume)
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -71,9 +76,16 @@ class RunFolder:
             self._lock.acquire()
         except Timeout as error:
             raise InputError(f"Another process is working in '{path}'; wait for it or choose another --out.") from error
+        except (OSError, NotImplementedError) as error:
+            raise InputError(f"Nothing can be written into '{path}' ({error}); choose another --out.") from error
+        self._refuse_old_run(resume)  # once more: another process may have come and gone meanwhile
         if resume and (path / "config.yaml").exists():
             _check_same(path / "config.yaml", config)
         self.write_text("config.yaml", config.to_yaml())
+
+    def _refuse_old_run(self, resume: bool) -> None:
+        if not resume and (self.path / "config.yaml").exists():
+            raise InputError(f"'{self.path}' already holds a run; carry it on with --resume or choose another --out.")
 
     def __enter__(self) -> RunFolder:
         return self
@@ -104,12 +116,20 @@ class RunFolder:
         if not self._writes:
             return
         line = json.dumps({"iteration": iteration, **{k: _rounded(v) for k, v in metrics.items()}})
-        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
-        if self.wants_tensorboard:
-            for name, value in metrics.items():
-                if isinstance(value, float):
-                    self._board().add_scalar(name, value, iteration)
+        journal = self.path / "metrics.jsonl"
+        try:
+            with journal.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+                file.flush()
+                os.fsync(file.fileno())  # a state that is saved after it relies on it
+            if self.wants_tensorboard:
+                for name, value in metrics.items():
+                    if isinstance(value, float):
+                        self._board().add_scalar(name, value, iteration)
+        except OSError as error:
+            raise InputError(
+                f"'{journal}' could not be written ({error}); make room and go on with --resume."
+            ) from error
         if self.page is not None:
             self.page.update()
 
@@ -120,16 +140,18 @@ class RunFolder:
 
     def rewind(self, iteration: int) -> None:
         """Drops the lines of ``metrics.jsonl`` after an iteration, for a run that carries on from there."""
+        self._logged = iteration
         journal = self.path / "metrics.jsonl"
         if journal.exists():
-            lines = journal.read_text(encoding="utf-8").splitlines()
+            lines = journal.read_text(encoding="utf-8", errors="replace").splitlines()
             kept = [line for line in lines if _iteration_of(line) <= iteration]
             self.write_text("metrics.jsonl", "".join(line + "\n" for line in kept))
 
     def close(self) -> None:
         """Flushes the logs and lets others into the folder."""
         if self._tensorboard is not None:
-            self._tensorboard.close()
+            with suppress(OSError):  # curves only; a full disk was said before
+                self._tensorboard.close()
         if self.page is not None:
             self.page.close()
             self.page = None
@@ -140,17 +162,18 @@ class RunFolder:
         if self._tensorboard is None:
             from torch.utils.tensorboard import SummaryWriter  # slow to import, and only wanted here
 
-            self._tensorboard = SummaryWriter(str(self.path / "tensorboard"))
+            # Steps after those logged before are taken back from what an earlier process wrote.
+            self._tensorboard = SummaryWriter(str(self.path / "tensorboard"), purge_step=self._logged + 1)
         return self._tensorboard
 
 
 def _check_same(path: Path, config: Config) -> None:
     """Says which setting a run that is carried on has changed; lengths, logs and places may change."""
     try:
-        before = _flat(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, ValueError, AttributeError) as error:
+        before = _flat(read_yaml(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(f"'{path}' is damaged; start the run anew in another --out.") from error
-    for key, value in _flat(yaml.safe_load(config.to_yaml())).items():
+    for key, value in _flat(read_yaml(config.to_yaml())).items():
         if key in before and before[key] != value and not key.startswith(_MAY_CHANGE):
             raise InputError(
                 f"The run in '{path.parent}' has {key} {before[key]!r}, but {value!r} was given; carry it on with the "

@@ -6,9 +6,7 @@ import math
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 
-from jsnas.errors import InputError
 from jsnas.genotype import Genotype
 from jsnas.sample import genotype_from_sample
 from jsnas.strategy.alternating import AlternatingModule
@@ -17,6 +15,7 @@ from trainers.config import Config
 from trainers.gallery import confidence_of, module_picture, probability_picture
 from trainers.guard import CollapseGuard, entropies, skip_shares
 from trainers.interrupt import StopRequest
+from trainers.loss_meter import LossMeter, resuming_advice
 from trainers.progress import Progress
 from trainers.ranks import Ranks
 from trainers.run_folder import RunFolder
@@ -50,8 +49,6 @@ class SearchJournal(pl.Callback):
         self.sample: dict[str, Any] | None = None
         s = config.search
         self.guard = CollapseGuard(s.guard, s.guard_skip_share, s.guard_skip_weight, s.weight_warmup_iters)
-        self._loss_sum: torch.Tensor | None = None
-        self._loss_count = 0
         self._progress: Progress | None = None
         self._stop, self._stopping = StopRequest(), False
         self._shown: dict[str, float | str] = {}  # beside the progress
@@ -70,27 +67,30 @@ class SearchJournal(pl.Callback):
         first = int(self.state["iteration"]) if self.state is not None else 0
         self.ranks.check_start(self.data.images.sha256(), self.run.path, first)
         done = 0
+        self._losses = LossMeter(trainer.strategy.root_device, resuming_advice("search.learning_rate"), self.ranks)
         if self.state is not None:
             pl_module.training_module.model.load_state_dict(self.state["network"])
             pl_module.weight_optimizer().load_state_dict(self.state["weight_optimizer"])
+            for group in pl_module.weight_optimizer().param_groups:
+                group["lr"] = self.config.search.learning_rate  # which may be lowered after a loss that diverged
             pl_module.load_search_state(self.state["search"])
             self.guard.load_state(self.state["guard"])
-            self._loss_sum, self._loss_count = self.state["loss_sum"], int(self.state["loss_count"])
+            self._losses.load_state(self.state)
             restore_random_states(self.state["random"])
             done = pl_module.iteration
-            self.run.rewind(done)
+        self.run.rewind(done)
         self._progress = Progress("search", self.config.search.total_iter, done=done, shown=self.ranks.first)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Adds up the loss; validates, writes and saves when it is time."""
         ours = isinstance(pl_module, SearchModule)
         iteration, total = pl_module.iteration if ours else batch_idx + 1, self.config.search.total_iter
-        loss = outputs["loss"].detach()
-        self._loss_sum = loss if self._loss_sum is None else self._loss_sum.to(loss.device) + loss
-        self._loss_count += 1
+        self._losses.add(outputs["loss"])
         self._stopping = self.ranks.any(self._stop.requested)
         last = iteration == total
         validates = last or (self.config.val.val_freq > 0 and iteration % self.config.val.val_freq == 0)
+        if validates:
+            self._check(pl_module, iteration)
         if ours and last:
             pl_module.finish(lambda: self._validate(pl_module), self._log_candidate)
         if validates:
@@ -105,6 +105,7 @@ class SearchJournal(pl.Callback):
             self.run.write_text("genotype.json", self._genotype(self.sample, with_scale=True).to_json())
         saves = last or self._stopping or iteration % self.config.logger.save_checkpoint_freq == 0
         if ours and pl_module.resumable and saves:
+            self._check(pl_module, iteration)
             self._save(pl_module, iteration)
         trainer.should_stop = last or self._stopping
         if self._progress is not None:
@@ -120,6 +121,9 @@ class SearchJournal(pl.Callback):
         """Gives the signals back."""
         self._stop.__exit__(None, None, None)
 
+    def _check(self, module: Any, iteration: int) -> None:
+        self._losses.check(iteration, module.training_module.model.state_dict().values())
+
     def _validate(self, module: Any) -> float:
         return validation_psnr(module.training_module.model, self.data, self.config, module.device, ranks=self.ranks)
 
@@ -133,14 +137,7 @@ class SearchJournal(pl.Callback):
 
     def _write(self, module: Any, iteration: int, validated: bool) -> bool:
         """Adds a line to the metrics; whether the guard ends the search."""
-        assert self._loss_sum is not None
-        loss = (self.ranks.mean(self._loss_sum) / self._loss_count).item()
-        self._loss_sum, self._loss_count = None, 0
-        if not math.isfinite(loss):
-            raise InputError(
-                f"The search's loss became {loss} by iteration {iteration}; lower search.learning_rate or use "
-                "precision 32-true, and carry on with --resume from the last state."
-            )
+        loss = self._losses.read(iteration)
         self._shown["loss"] = loss
         phase = "search" if iteration > self.config.search.weight_warmup_iters else "warm-up"
         metrics: dict[str, float | str] = {"phase": phase, "loss": loss}
@@ -186,7 +183,7 @@ class SearchJournal(pl.Callback):
     def _save(self, module: Any, iteration: int) -> None:
         network = module.training_module.model.state_dict()
         self.ranks.check_equal("weights", list(network.values()))
-        loss_sum = None if self._loss_sum is None else self.ranks.mean(self._loss_sum)
+        losses = self._losses.state()
         if not self.ranks.first:
             return
         save_state(
@@ -199,8 +196,7 @@ class SearchJournal(pl.Callback):
                 "guard": self.guard.state(),
                 "random": random_states(),
                 "stopped": self.guard.stopped is not None,
-                "loss_sum": loss_sum,
-                "loss_count": self._loss_count,
+                **losses,
             },
         )
 

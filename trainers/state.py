@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import pickle
 import random
 import re
 import warnings
@@ -34,28 +33,56 @@ def save_state(folder: Path, iteration: int, content: dict[str, Any]) -> None:
     Raises:
         InputError: If it cannot be written; the states before it are kept.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"The folder '{folder}' cannot be made ({error.strerror}); make room for it.") from error
     buffer = io.BytesIO()
     torch.save({"iteration": iteration, **content}, buffer)
     data = buffer.getvalue()
     with atomic_file(folder / f"{iteration:08d}.pt") as temporary:
         temporary.write_bytes(data + hashlib.sha256(data).digest())
-    for old in _state_files(folder)[_KEPT:]:
+    files = _state_files(folder)
+    newer = [path for path in files if int(path.stem) > iteration]  # damaged ones, which were passed over
+    for old in [*newer, *files[len(newer) + _KEPT :]]:
         old.unlink(missing_ok=True)
 
 
 def load_newest_state(folder: Path) -> dict[str, Any] | None:
     """The newest whole state, or ``None`` if there is none; a damaged one is passed over with a warning."""
     for path in _state_files(folder):
-        data = path.read_bytes()
-        if hashlib.sha256(data[:-32]).digest() == data[-32:]:
-            try:
-                content: dict[str, Any] = torch.load(io.BytesIO(data[:-32]), map_location="cpu", weights_only=True)
-                return content
-            except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-                raise InputError(f"The state '{path}' is of another version ({error}); start the run anew.") from error
-        warnings.warn(f"The state '{path}' is damaged; the one before it is used.", stacklevel=2)
+        try:
+            return read_state(path)
+        except DamagedStateError as error:
+            warnings.warn(f"{error} The one before it is used, if there is one.", stacklevel=2)
     return None
+
+
+class DamagedStateError(InputError):
+    """A state file whose content is not what its checksum says."""
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """The content of a state file.
+
+    Raises:
+        DamagedStateError: If it cannot be read, or its checksum does not fit.
+        InputError: If it was written by another version, or is no state of ours.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DamagedStateError(f"The state '{path}' cannot be read ({error}).") from error
+    if hashlib.sha256(data[:-32]).digest() != data[-32:]:
+        raise DamagedStateError(f"The state '{path}' is damaged or cut short: its checksum does not fit.")
+    try:
+        content = torch.load(io.BytesIO(data[:-32]), map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises half a dozen kinds for what it does not read, code among it
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"The state '{path}' is of another version ({reason}); start the run anew.") from error
+    if not isinstance(content, dict) or type(content.get("iteration")) is not int:
+        raise InputError(f"'{path}' holds no state of a run; start the run anew.")
+    return content
 
 
 def random_states() -> dict[str, Any]:
@@ -86,4 +113,5 @@ def restore_random_states(states: dict[str, Any]) -> None:
 
 def _state_files(folder: Path) -> list[Path]:
     """Newest first."""
-    return sorted((p for p in folder.glob("*.pt") if re.fullmatch(r"\d+\.pt", p.name)), reverse=True)
+    found = (p for p in folder.glob("*.pt") if re.fullmatch(r"[0-9]+\.pt", p.name))
+    return sorted(found, key=lambda p: int(p.stem), reverse=True)

@@ -172,6 +172,8 @@ def _multi_trial(config: Config) -> Strategy:
 
 def _from_path(path: str, args: dict[str, Any]) -> Strategy:
     module_name, _, class_name = path.partition(":")
+    if not class_name.isidentifier() or not all(part.isidentifier() for part in module_name.split(".")):
+        raise InputError(f"The strategy '{path}' is no path of a class; write package.module:Class.")
     faulty = {
         "nni.nas.strategy:ENAS": ("does not run on this Lightning", "enas"),
         "nni.nas.strategy:RandomOneShot": ("ends with an arbitrary architecture", "random_oneshot"),
@@ -182,7 +184,7 @@ def _from_path(path: str, args: dict[str, Any]) -> Strategy:
         raise InputError(f"NNI's own {class_name} {fault}; use --strategy {mended}, which mends it.")
     try:
         made = getattr(importlib.import_module(module_name), class_name)
-    except Exception as error:  # a user's module may fail in any way
+    except (Exception, SystemExit) as error:  # a user's module may fail in any way
         reason = f"{type(error).__name__}: {error}"
         raise InputError(f"The strategy '{path}' cannot be imported ({reason}); is its package installed?") from error
     if not (isinstance(made, type) and issubclass(made, Strategy)):

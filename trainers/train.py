@@ -18,7 +18,7 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
 
 from jsnas.checkpoint import load_checkpoint, save_checkpoint
-from jsnas.data.patches import PatchBatches, patch_loader
+from jsnas.data.patches import PatchBatches, dead_workers_reported, patch_loader
 from jsnas.errors import InputError
 from jsnas.export import network_of
 from jsnas.genotype import Genotype
@@ -27,6 +27,7 @@ from trainers.config import Config
 from trainers.gallery import Gallery
 from trainers.interrupt import StopRequest
 from trainers.launch import on_all_devices, starts_processes
+from trainers.loss_meter import LossMeter, resuming_advice
 from trainers.model_card import NAME as CARD_NAME
 from trainers.model_card import ModelCard
 from trainers.patch_loss import patch_loss
@@ -109,21 +110,25 @@ def _fit(
 
     card, gallery = ModelCard(network, data, config), Gallery(data)
     first, best_psnr = 0, -math.inf
-    loss_sum, loss_count = torch.zeros((), device=fabric.device), 0
+    losses = LossMeter(fabric.device, resuming_advice("train.learning_rate"), ranks)
     shown: dict[str, float | str] = {}  # beside the progress
     if resume and (state := load_newest_state(run.path / "states")) is not None:
         first, best_psnr = int(state["iteration"]), float(state["best_psnr"])
-        loss_sum, loss_count = state["loss_sum"].to(fabric.device), int(state["loss_count"])
+        losses.load_state(state)
         network.load_state_dict(state["network"])
         optimizer.load_state_dict(state["optimizer"])
         if average is not None:
             average.load_state_dict(state["average"])
         restore_random_states(state["random"])
-        run.rewind(first)
+    run.rewind(first)
     ranks.check_start(data.images.sha256(), run.path, first)
 
     batches = patch_loader(stream, first, total, worker_count(config))
-    with Progress("train", total, done=first, shown=ranks.first) as progress, StopRequest() as stop:
+    with (
+        Progress("train", total, done=first, shown=ranks.first) as progress,
+        StopRequest() as stop,
+        dead_workers_reported(),
+    ):
         for iteration, batch in enumerate(batches, start=first + 1):
             for group in optimizer.param_groups:
                 group["lr"] = config.train.learning_rate * 0.5 ** ((iteration - 1) // config.train.halve_every)
@@ -132,7 +137,7 @@ def _fit(
             optimizer.zero_grad(set_to_none=True)
             fabric.backward(loss)
             optimizer.step()
-            loss_sum, loss_count = loss_sum + loss.detach(), loss_count + 1
+            losses.add(loss)
             if average is not None:
                 _update_average(average, network, config.train.ema_decay, iteration)
 
@@ -140,6 +145,7 @@ def _fit(
             validates = iteration == total or (config.val.val_freq > 0 and iteration % config.val.val_freq == 0)
             metrics: dict[str, float] = {}
             if validates:
+                losses.check(iteration, network.state_dict().values())
                 kept = average if average is not None else network
                 metrics["psnr_db"] = validation_psnr(kept, data, config, fabric.device, gallery.add, ranks)
                 if metrics["psnr_db"] > best_psnr:
@@ -148,20 +154,19 @@ def _fit(
                         _keep(run, network, kept, data, config, card, best_psnr, iteration)
                         gallery.write(run, iteration)
             if validates or iteration % config.logger.print_freq == 0:
-                metrics["loss"] = _checked((ranks.mean(loss_sum) / loss_count).item(), iteration)
+                metrics["loss"] = losses.read(iteration)
                 metrics["learning_rate"] = optimizer.param_groups[0]["lr"]
                 run.log(iteration, **metrics)
-                loss_sum, loss_count = torch.zeros_like(loss_sum), 0
                 shown["loss"] = metrics["loss"]
             if iteration == total or stopping or iteration % config.logger.save_checkpoint_freq == 0:
                 ranks.check_equal("weights", list(network.state_dict().values()))
+                losses.check(iteration, network.state_dict().values())
                 content: dict[str, Any] = {
                     "network": network.state_dict(),
                     "optimizer": optimizer.state_dict(),
                     "average": average.state_dict() if average is not None else {},
                     "best_psnr": best_psnr,
-                    "loss_sum": ranks.mean(loss_sum),
-                    "loss_count": loss_count,
+                    **losses.state(),
                     "random": random_states(),
                 }
                 if ranks.first:
@@ -218,15 +223,6 @@ def load_genotype(config: Config) -> Genotype:
 def network_genotype(source: str) -> Genotype:
     """The genotype of a genotype file, a shipped name, a run folder or a checkpoint."""
     return network_of(source).genotype
-
-
-def _checked(loss: float, iteration: int) -> float:
-    if not math.isfinite(loss):
-        raise InputError(
-            f"The loss became {loss} by iteration {iteration}; lower train.learning_rate or use precision 32-true, and "
-            "carry on with --resume from the last state."
-        )
-    return loss
 
 
 @torch.no_grad()

@@ -5,7 +5,6 @@ The size is the search's, the optimizer is the training's, and its schedule is s
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,11 +15,11 @@ from lightning_fabric import Fabric
 
 from jsnas.checkpoint import save_checkpoint
 from jsnas.cost import cost_of
-from jsnas.data.patches import patch_loader
-from jsnas.errors import InputError
+from jsnas.data.patches import dead_workers_reported, patch_loader
 from jsnas.genotype import Genotype
 from jsnas.network import JSNet, NetworkSettings
 from trainers.config import Config
+from trainers.loss_meter import LossMeter
 from trainers.patch_loss import patch_loss
 from trainers.plugins import use_plugins
 from trainers.run_folder import RunFolder
@@ -73,44 +72,42 @@ def _run_trial(
     torch.manual_seed(config.manual_seed)
     network = trial_network(config, genotype)
     cost = cost_of(network)
-    run = RunFolder(out, config, resume=False)
-    run.write_text("genotype.json", genotype.to_json())
-    fabric = Fabric(
-        accelerator="gpu" if device.type == "cuda" else device.type,
-        devices=1 if device.index is None else [device.index],
-        precision=config.precision,  # type: ignore[arg-type]  # checked by the config
-    )
-    t, total = config.train, config.search.trial_iter
-    halve_every = max(1, round(t.halve_every * total / t.total_iter))
-    model, optimizer = fabric.setup(
-        network, torch.optim.Adam(network.parameters(), lr=t.learning_rate, betas=t.betas, eps=t.eps)
-    )
-    batches = patch_loader(patch_stream(data, config, "weights"), 0, total, worker_count(config))
-    loss_sum, loss_count = torch.zeros((), device=fabric.device), 0
-    for iteration, batch in enumerate(batches, start=1):
-        for group in optimizer.param_groups:
-            group["lr"] = t.learning_rate * 0.5 ** ((iteration - 1) // halve_every)
-        lq, hq = (tensor.to(fabric.device, non_blocking=True) for tensor in batch)
-        loss = patch_loss(model, (lq, hq))
-        optimizer.zero_grad(set_to_none=True)
-        fabric.backward(loss)
-        optimizer.step()
-        loss_sum, loss_count = loss_sum + loss.detach(), loss_count + 1
-        last = iteration == total
-        validates = last or (config.val.val_freq > 0 and iteration % config.val.val_freq == 0)
-        if validates or iteration % config.logger.print_freq == 0:
-            metrics = {"loss": _finite((loss_sum / loss_count).item(), iteration)}
-            loss_sum, loss_count = torch.zeros_like(loss_sum), 0
-            if validates:
-                metrics["psnr_db"] = validation_psnr(network, data, config, fabric.device)
-                if report is not None and not last:
-                    report(iteration, metrics["psnr_db"])
-            run.log(iteration, **metrics)
-    result = TrialResult(metrics["psnr_db"], cost.parameters, cost.multiply_adds, time.monotonic() - start)
-    run.write_json("trial.json", vars(result))
-    measured = {"validation_psnr_db": result.psnr_db, "iteration": total}
-    save_checkpoint(out / "checkpoint.safetensors", network, data.task, measured)
-    run.close()
+    with RunFolder(out, config, resume=False) as run, dead_workers_reported():
+        run.write_text("genotype.json", genotype.to_json())
+        fabric = Fabric(
+            accelerator="gpu" if device.type == "cuda" else device.type,
+            devices=1 if device.index is None else [device.index],
+            precision=config.precision,  # type: ignore[arg-type]  # checked by the config
+        )
+        t, total = config.train, config.search.trial_iter
+        halve_every = max(1, round(t.halve_every * total / t.total_iter))
+        model, optimizer = fabric.setup(
+            network, torch.optim.Adam(network.parameters(), lr=t.learning_rate, betas=t.betas, eps=t.eps)
+        )
+        batches = patch_loader(patch_stream(data, config, "weights"), 0, total, worker_count(config))
+        losses = LossMeter(fabric.device, "try a lower train.learning_rate, or precision 32-true.")
+        for iteration, batch in enumerate(batches, start=1):
+            for group in optimizer.param_groups:
+                group["lr"] = t.learning_rate * 0.5 ** ((iteration - 1) // halve_every)
+            lq, hq = (tensor.to(fabric.device, non_blocking=True) for tensor in batch)
+            loss = patch_loss(model, (lq, hq))
+            optimizer.zero_grad(set_to_none=True)
+            fabric.backward(loss)
+            optimizer.step()
+            losses.add(loss)
+            last = iteration == total
+            validates = last or (config.val.val_freq > 0 and iteration % config.val.val_freq == 0)
+            if validates or iteration % config.logger.print_freq == 0:
+                metrics = {"loss": losses.read(iteration)}
+                if validates:
+                    metrics["psnr_db"] = validation_psnr(network, data, config, fabric.device)
+                    if report is not None and not last:
+                        report(iteration, metrics["psnr_db"])
+                run.log(iteration, **metrics)
+        result = TrialResult(metrics["psnr_db"], cost.parameters, cost.multiply_adds, time.monotonic() - start)
+        measured = {"validation_psnr_db": result.psnr_db, "iteration": total}
+        save_checkpoint(out / "checkpoint.safetensors", network, data.task, measured)
+        run.write_json("trial.json", vars(result))  # last: a search that is carried on takes it for done
     return result
 
 
@@ -124,12 +121,3 @@ def search_size(config: Config) -> NetworkSettings:
     s, task = config.search, config.to_task()
     fusion = config.network.fusion_kernels if s.space == "joint" else None
     return NetworkSettings(task.image_channels, task.scale, s.modules, s.channels, s.inner_channels, fusion)
-
-
-def _finite(loss: float, iteration: int) -> float:
-    if not math.isfinite(loss):
-        raise InputError(
-            f"The trial's loss became {loss} by iteration {iteration}; lower train.learning_rate or use precision "
-            "32-true."
-        )
-    return loss

@@ -25,6 +25,7 @@ import torch
 from nni.runtime.trial_command_channel import get_default_trial_command_channel
 
 from jsnas.cost import cost_of
+from jsnas.data.atomic import atomic_file
 from jsnas.errors import InputError
 from jsnas.export import network_of
 from jsnas.genotype import Genotype
@@ -116,7 +117,8 @@ def main(words: Sequence[str] | None = None) -> int:
         if not math.isfinite(outcome.psnr_db):
             raise InputError(f"The trial ended with a PSNR of {outcome.psnr_db} dB; lower the learning rate.")
         content = {**dataclasses.asdict(outcome), "genotype": outcome.genotype.to_dict()}
-        (out / "result.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        with atomic_file(out / "result.json") as temporary:
+            temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         reporter.final(outcome, options.elsewhere)
     except InputError as error:
         print(f"jsnas: {error}", file=sys.stderr)

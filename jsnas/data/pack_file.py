@@ -8,11 +8,17 @@ low-quality images were read from files rather than made).
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
 import json
+import os
+import re
+import shutil
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -22,6 +28,8 @@ import PIL
 from jsnas.data.atomic import atomic_file
 from jsnas.data.h5_index import FORMAT, Pixels
 from jsnas.task import Task
+
+_SPARE_BYTES = 1 << 20  # of disk, for the tables at the end of the file
 
 
 class PackFile:
@@ -40,6 +48,7 @@ class PackFile:
 
     def add(self, name: str, hq: Pixels, lq: Pixels | None, hq_sha256: str, lq_sha256: str) -> None:
         """Adds an image, with the hashes of its pixels; ``lq`` is ``None`` where it is made on the fly."""
+        _make_sure_of_room(Path(self._file.filename), hq.nbytes + (0 if lq is None else lq.nbytes))
         number = f"{len(self._names):06d}"
         self._groups["hq"].create_dataset(number, data=hq)
         self._sums["hq"].append(hq_sha256)
@@ -74,8 +83,43 @@ def pack_file(out: Path) -> Iterator[PackFile]:
         InputError: If it cannot be written.
     """
     # The format of HDF5 1.10 has checksums on what it says of the datasets, the older one has none.
-    with atomic_file(out) as temporary, h5py.File(temporary, "w", libver=("v110", "v110")) as file:
+    with (
+        atomic_file(out) as temporary,
+        _h5py_errors_said(),
+        h5py.File(temporary, "w", libver=("v110", "v110")) as file,
+    ):
         yield PackFile(file)
+
+
+def _make_sure_of_room(path: Path, needed: int) -> None:
+    """Raises an OSError before the disk is full: HDF5 cannot close a file whose last bytes do not fit any more."""
+    if shutil.disk_usage(path.parent).free < needed + _SPARE_BYTES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+
+@contextmanager
+def _h5py_errors_said() -> Iterator[None]:
+    """Makes an OSError of HDF5's failure to write, and keeps what its objects print when they are thrown away."""
+    hook = sys.unraisablehook
+
+    def quiet(unraisable: Any) -> None:
+        if "h5py" not in repr(unraisable.object):
+            hook(unraisable)
+
+    sys.unraisablehook = quiet
+    try:
+        try:
+            yield
+        except RuntimeError as error:
+            reason = re.search(r"error message = '([^']*)'", str(error))
+            if reason is None:
+                raise
+            failure = OSError(reason[1])
+        else:
+            return
+        raise failure
+    finally:
+        sys.unraisablehook = hook
 
 
 def _fixed(texts: Sequence[str]) -> npt.NDArray[np.bytes_]:

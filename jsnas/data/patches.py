@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -135,6 +136,28 @@ def patch_loader(batches: PatchBatches, first: int, last: int, workers: int) -> 
         persistent_workers=workers > 0,
         generator=torch.Generator(),  # else every loader takes a number from the global generator
     )
+
+
+@contextmanager
+def dead_workers_reported() -> Iterator[None]:
+    """Around a loop over a loader: what becomes of its worker processes is said in a sentence.
+
+    Raises:
+        InputError: If a worker died (killed, or out of memory), or met such an error itself.
+    """
+    try:
+        yield
+    except InputError as error:
+        if "in DataLoader worker process" not in str(error):
+            raise
+        raise InputError(str(error).strip().splitlines()[-1].partition("InputError: ")[2]) from error
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        reason = str(error).splitlines()[0].rstrip(". ")
+        raise InputError(
+            f"A process that prepares batches died ({reason}); free some memory or lower datasets.workers."
+        ) from error
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from safetensors import SafetensorError, safe_open
 
 from jsnas.errors import InputError
 from jsnas.genotype import Genotype
+from jsnas.plain_yaml import read_yaml
 
 _MOST_BYTES = {".json": 4 << 20, ".yaml": 1 << 20, ".jsonl": 512 << 20, ".safetensors": 1 << 30, ".png": 64 << 20}
 _LONGEST_LINE = 1 << 20
@@ -62,7 +62,7 @@ class RunFiles:
 
     def yaml(self, name: str) -> dict[str, Any] | None:
         """A YAML file that holds a mapping, without aliases (which can blow up a small file)."""
-        return self._read(name, lambda path: _mapping(yaml.load(path.read_text(encoding="utf-8"), _PlainLoader)))
+        return self._read(name, lambda path: _mapping(read_yaml(path.read_text(encoding="utf-8"))))
 
     def genotype(self, name: str) -> Genotype | None:
         """A genotype."""
@@ -113,21 +113,12 @@ class RunFiles:
             return read(path)
         except InputError as error:
             self.problems.append(f"{name} cannot be used: {error}")
-        except (OSError, ValueError, KeyError, RecursionError, yaml.YAMLError, SafetensorError) as error:
+        except (OSError, ValueError, KeyError, RecursionError, SafetensorError) as error:
             self._say(name, f"cannot be read ({type(error).__name__})")
         return None
 
     def _say(self, name: str, what: str) -> None:
         self.problems.append(f"{name} {what}.")
-
-
-class _PlainLoader(yaml.SafeLoader):
-    """YAML without aliases."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases are not allowed")
-        return super().compose_node(parent, index)
 
 
 def number(value: object) -> float | None:

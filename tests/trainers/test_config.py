@@ -108,3 +108,19 @@ def test_another_strategy_does_not_inherit_the_settings_of_the_first(option: lis
         "second_order": True
     }
     assert load_config("demo", ["--strategy.name=pc_darts"]).strategy.args == load_config("demo").strategy.args
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("val: {max_side: null}", r"'val\.max_side' is null; give a value"),
+        ("train: {learning_rate: null}", r"'train\.learning_rate' is null"),
+        ("train: {learning_rate: .nan}", r"'train\.learning_rate' is nan; give a number above 0"),
+        ("search: {weight_decay: .inf}", r"'search\.weight_decay' is inf"),
+        ("manual_seed: null", "'manual_seed' is null"),
+    ],
+)
+def test_null_and_what_is_no_number_are_refused(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "c.yaml").write_text(f"{{task: sr, scale: 2, {text}}}")
+    with pytest.raises(InputError, match=words):
+        load_config(tmp_path / "c.yaml")

@@ -79,7 +79,20 @@ def _restore(words: Sequence[str]) -> None:
         raise InputError(f"{len(result.failed)} of {len(files)} images were not restored: {' '.join(result.failed)}")
 
 
+def _verify(words: Sequence[str]) -> None:
+    parser = Parser("verify", COMMANDS["verify"].summary)
+    parser.add_argument(
+        "files", type=Path, nargs="+", help="packed images (.h5), checkpoints, states of a run, genotypes"
+    )
+    options = parser.parse_args(words)
+    from trainers.verify import verify
+
+    for file in options.files:
+        print(f"{file}: whole ({verify(file)}).")
+
+
 COMMANDS = {
     "pack": Command("Pack images into one H5 file.", _pack),
+    "verify": Command("Read a file whole and compare it with its hashes: packed images, checkpoints, states.", _verify),
     "restore": Command("Restore images with a checkpoint.", _restore),
 }
