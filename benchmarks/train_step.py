@@ -41,7 +41,7 @@ def measure(
     torch.manual_seed(0)
     network = network_of("jsnet-sr", scale=2).to(device)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's types
-    optimizer = torch.optim.Adam(network.parameters(), lr=2e-4)
+    optimizer = torch.optim.Adam(network.parameters(), lr=2e-4, fused=True)
 
     def step(batch: tuple[Tensor, Tensor]) -> Tensor:
         lq, hq = (t.to(device, memory_format=torch.channels_last, non_blocking=True) for t in batch)

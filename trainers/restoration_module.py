@@ -16,11 +16,14 @@ class RestorationModule(LightningModule):
         learning_rate: Adam's step.
         betas: Adam's decay rates.
         weight_decay: Adam's weight decay.
+        fused: Whether Adam steps all parameters in one go; gradients scaled for 16-mixed cannot be clipped then.
     """
 
-    def __init__(self, learning_rate: float, betas: tuple[float, float], weight_decay: float) -> None:
+    def __init__(
+        self, learning_rate: float, betas: tuple[float, float], weight_decay: float, fused: bool = True
+    ) -> None:
         super().__init__()
-        self.learning_rate, self.betas, self.weight_decay = learning_rate, betas, weight_decay
+        self.learning_rate, self.betas, self.weight_decay, self.fused = learning_rate, betas, weight_decay, fused
 
     def forward(self, x: Tensor) -> Tensor:
         """Restored images."""
@@ -34,5 +37,9 @@ class RestorationModule(LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam on all parameters; a strategy takes the architecture's out."""
         return torch.optim.Adam(
-            self.parameters(), lr=self.learning_rate, betas=self.betas, weight_decay=self.weight_decay
+            self.parameters(),
+            lr=self.learning_rate,
+            betas=self.betas,
+            weight_decay=self.weight_decay,
+            fused=self.fused,
         )

@@ -143,7 +143,12 @@ def _one_shot_search(
     streams = {part: patch_stream(data, config, part, ranks) for part in ("weights", "architecture")}
     journal = SearchJournal(run, data, config, state, ranks)
     evaluator = Lightning(
-        RestorationModule(config.search.learning_rate, config.search.betas, config.search.weight_decay),
+        RestorationModule(
+            config.search.learning_rate,
+            config.search.betas,
+            config.search.weight_decay,
+            fused=config.precision != "16-mixed",
+        ),
         Trainer(
             max_epochs=1,
             accelerator="gpu" if device.type == "cuda" else device.type,

@@ -101,7 +101,7 @@ def _fit(
         fabric.launch()
         ranks.connect()
     adam = torch.optim.Adam(
-        network.parameters(), lr=config.train.learning_rate, betas=config.train.betas, eps=config.train.eps
+        network.parameters(), lr=config.train.learning_rate, betas=config.train.betas, eps=config.train.eps, fused=True
     )
     # The same numbers, and convolutions need no copies. torch lacks this overload in its types.
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -82,7 +82,7 @@ def _run_trial(
         t, total = config.train, config.search.trial_iter
         halve_every = max(1, round(t.halve_every * total / t.total_iter))
         model, optimizer = fabric.setup(
-            network, torch.optim.Adam(network.parameters(), lr=t.learning_rate, betas=t.betas, eps=t.eps)
+            network, torch.optim.Adam(network.parameters(), lr=t.learning_rate, betas=t.betas, eps=t.eps, fused=True)
         )
         batches = patch_loader(patch_stream(data, config, "weights"), 0, total, worker_count(config))
         losses = LossMeter(fabric.device, "try a lower train.learning_rate, or precision 32-true.")
