@@ -68,7 +68,9 @@ class Watch:
         path = Path(os.path.abspath(os.fsdecode(given)))  # noqa: PTH100  # links are not followed on purpose
         for named in self.case.named:
             named = Path(os.path.abspath(named))  # noqa: PTH100
-            temporary = path.parent == named.parent and path.name.startswith(f".{named.name[:50]}.")
+            # An export puts its model card and certificate beside its file, as `NAME-model_card.md`.
+            beside = (f".{named.name[:50]}.", f"{named.stem}-", f".{named.stem}-")
+            temporary = path.parent == named.parent and path.name.startswith(beside)
             if path == named or named in path.parents or temporary or (event == "os.mkdir" and path in named.parents):
                 return
         self.faults.append(f"{event} {path}, which was not named")

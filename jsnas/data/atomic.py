@@ -28,7 +28,10 @@ def atomic_file(path: Path) -> Iterator[Path]:
             raise InputError(f"'{path}' cannot be written because there is no folder '{path.parent}'; create it first.")
         if path.is_dir():
             raise InputError(f"'{path}' cannot be written because it is a folder; give the name of a file.")
-        temporary.touch(exist_ok=False)
+        try:
+            temporary.touch(exist_ok=False)
+        except ValueError as error:  # a null character, or half a character
+            raise InputError(f"{str(path)!r} is no name of a file ({error}); give another.") from error
         try:
             yield temporary
             _flush(temporary)

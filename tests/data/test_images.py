@@ -185,6 +185,8 @@ def test_input_errors(tmp_path: Path) -> None:
         (lambda: list_images(tmp_path), r"no image.*\.png"),
         (lambda: write_png(tmp_path / "none/a.png", RGB), "create it first"),
         (lambda: write_png(tmp_path / "dir.png", RGB), "is a folder"),
+        (lambda: write_png(tmp_path / "a\0.png", RGB), "is no name of a file"),
+        (lambda: write_png(tmp_path / "\ud800.png", RGB), "is no name of a file"),
         (lambda: write_png(tmp_path / "a.png", RGB / 255), "uint8"),
         (lambda: write_png(tmp_path / "a.png", RGB[..., 0]), "H x W x 1"),
         (lambda: write_png(tmp_path / ("a" * 300 + ".png"), RGB), "could not be written"),

@@ -66,7 +66,7 @@ def test_random_kills_change_nothing(tmp_path: Path) -> None:
 
 def test_two_runs_in_one_folder_do_not_meet(tiny: Path) -> None:
     words = ["train", "--config", str(tiny / "tiny.yaml"), "--data", str(tiny / "data.h5"), "--genotype", "rb-ca"]
-    command = [sys.executable, "-m", "jsnas", *words, "--out", str(tiny / "shared"), "--resume", "--iterations", "300"]
+    command = [sys.executable, "-m", "jsnas", *words, "--out", str(tiny / "shared"), "--resume", "--iterations", "100"]
     both = [subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     errors = [process.communicate(timeout=600)[1] for process in both]
     codes = [process.returncode for process in both]
@@ -76,4 +76,4 @@ def test_two_runs_in_one_folder_do_not_meet(tiny: Path) -> None:
         assert (code == 2) == ("Another process is working in" in said), said
     lines = (tiny / "shared" / "metrics.jsonl").read_text().splitlines()
     iterations = [json.loads(line)["iteration"] for line in lines]
-    assert iterations == sorted(set(iterations)) and iterations[-1] == 300
+    assert iterations == sorted(set(iterations)) and iterations[-1] == 100
