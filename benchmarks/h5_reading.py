@@ -134,7 +134,7 @@ def measure(count: int, rounds: int, crops: int, batches: int) -> dict[str, Any]
             "torch": torch.__version__,
         },
         "settings": {"images": count, "size": [WIDTH, HEIGHT], "crop": CROP, "rounds": rounds, "crops": crops},
-        "ratio_vs_ram": crop["mapped"] / crop["ram"],
+        "ratio_vs_ram": crop["ram"] / crop["mapped"],
         "ratio_vs_h5py": crop["h5py"] / crop["mapped"],
         "ratio_vs_png": crop["png"] / crop["mapped"],
         "seconds_per_crop": crop,
