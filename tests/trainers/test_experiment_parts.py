@@ -182,8 +182,10 @@ class Bench:
         (folder / "config.yaml").write_text(self.config.to_yaml())
         thread = threading.Thread(target=explore, args=(str(folder / "config.yaml"), self.trials), daemon=True)
         thread.start()
-        end = time.monotonic() + 60
-        while len(self.parameters) < self.wanted and thread.is_alive() and time.monotonic() < end:
+        seen, since = 0, time.monotonic()  # a filter may leave too few networks: then nothing comes any more
+        while len(self.parameters) < self.wanted and thread.is_alive() and time.monotonic() < since + 20:
+            if len(self.parameters) > seen:
+                seen, since = len(self.parameters), time.monotonic()
             time.sleep(0.02)
         return self.parameters
 
