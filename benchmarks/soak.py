@@ -57,7 +57,8 @@ def soak(command: str, iterations: int, folder: Path) -> dict[str, Any]:
     early = [reading for reading in readings if first <= reading[0] < first + window]
     late = [reading for reading in readings if reading[0] > iterations - window]
     memory = [statistics.median(reading[1] for reading in part) for part in (early, late)]
-    files = [statistics.median(reading[2] for reading in part) for part in (early, late)]
+    # What stays open is open in every reading; a log that is just being written is not.
+    files = [min(reading[2] for reading in part) for part in (early, late)]
     return {
         "command": command,
         "iterations": iterations,
