@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import time
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,11 @@ from jsnas.conventions import preset
 from jsnas.cost import cost_of
 from jsnas.data.atomic import atomic_file
 from jsnas.data.degrade import degrade, upscale
-from jsnas.data.images import read_image, read_luma, write_png
+from jsnas.data.images import write_png
 from jsnas.data.pack import pack
-from jsnas.errors import InputError
 from jsnas.export import export
 from jsnas.metrics import quantize
+from jsnas.photographs import photograph, read_for
 from jsnas.report.module_svg import draw_genotype
 from jsnas.restore import restore_array
 from jsnas.task import Task
@@ -88,7 +87,7 @@ def _run(config: Config, run: RunFolder, start: float) -> dict[str, Any]:
     """The steps, from the photographs to ``summary.json``."""
     out, task, device = run.path, config.to_task(), pick_device(config.device)
     page, data_path = run.page, out / "photographs.h5"
-    pack(_photographs(TRAINING_PHOTOGRAPHS), data_path, task, counting("pack", "photographs"))
+    pack([photograph(name) for name in TRAINING_PHOTOGRAPHS], data_path, task, counting("pack", "photographs"))
     data = open_data(config)
     if page is not None:
         page.note_data(data.images)
@@ -102,7 +101,7 @@ def _run(config: Config, run: RunFolder, start: float) -> dict[str, Any]:
     restored_folder = out / "restored"
     restored_folder.mkdir(exist_ok=True)
     with Progress("evaluate", len(HELD_OUT_PHOTOGRAPHS), "photographs") as progress:
-        for done, path in enumerate(_photographs(HELD_OUT_PHOTOGRAPHS), start=1):
+        for done, path in enumerate(map(photograph, HELD_OUT_PHOTOGRAPHS), start=1):
             hq, lq = _truth_and_input(path, task)
             before = upscale(lq, task.scale) if task.scale > 1 else lq
             after = restore_array(network, lq, device)
@@ -146,17 +145,8 @@ def _run(config: Config, run: RunFolder, start: float) -> dict[str, Any]:
     return summary
 
 
-def _photographs(names: tuple[str, ...]) -> list[Path]:
-    folder = Path(str(resources.files("skimage") / "data"))
-    paths = [folder / name for name in names]
-    for path in paths:
-        if not path.is_file():
-            raise InputError(f"The photograph '{path}' is missing; install scikit-image anew from its wheel.")
-    return paths
-
-
 def _truth_and_input(path: Path, task: Task) -> tuple[np.ndarray, np.ndarray]:
-    hq = read_luma(path) if task.name == "deblock" else read_image(path, task.image_channels)
+    hq = read_for(path, task)
     height, width = (side // task.scale * task.scale for side in hq.shape[:2])
     hq = hq[:height, :width]
     return hq, degrade(hq, task, np.random.default_rng(0))

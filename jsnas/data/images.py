@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +129,28 @@ def _round_half_up(values: npt.NDArray[np.float64]) -> Pixels:
 
 def _decode(path: Path) -> Pixels:
     """The file as uint8, H x W x 1 where it is gray, H x W x 3 otherwise."""
+    with opened(path) as image:
+        rawmode = rawmode_of(image)
+        if has_16_bits(image, rawmode):
+            values = decode_16_bits(path, image, rawmode)
+            return _to_8_bits(values[..., : 3 if values.shape[2] > 2 else 1])
+        if image.mode == "F":
+            raise InputError(f"'{path}' holds floats, whose range is unknown; save it with 8 or 16 bits.")
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode in GRAY_MODES:
+            return np.array(upright.convert("L"))[..., None]
+        if "transparency" in upright.info:  # a palette with alpha per entry: convert("RGB") would warn
+            upright = upright.convert("RGBA")
+        return np.array(upright.convert("RGB"))
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """An image file while it is read; what goes wrong in the block becomes a sentence.
+
+    Raises:
+        InputError: If the file is missing, has more than ``MAX_PIXELS``, does not fit into memory or is not whole.
+    """
     try:
         if not path.is_file():
             raise InputError(f"There is no file '{path}'; give the path of an image.")
@@ -136,18 +160,7 @@ def _decode(path: Path) -> Pixels:
                 raise InputError(
                     f"'{path}' has {width} x {height} pixels, more than the limit of {MAX_PIXELS:,}; cut it up first."
                 )
-            rawmode = rawmode_of(image)
-            if has_16_bits(image, rawmode):
-                values = decode_16_bits(path, image, rawmode)
-                return _to_8_bits(values[..., : 3 if values.shape[2] > 2 else 1])
-            if image.mode == "F":
-                raise InputError(f"'{path}' holds floats, whose range is unknown; save it with 8 or 16 bits.")
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode in GRAY_MODES:
-                return np.array(upright.convert("L"))[..., None]
-            if "transparency" in upright.info:  # a palette with alpha per entry: convert("RGB") would warn
-                upright = upright.convert("RGBA")
-            return np.array(upright.convert("RGB"))
+            yield image
     except InputError:
         raise
     except MemoryError as error:

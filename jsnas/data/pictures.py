@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from jsnas.data.images import GRAY_MODES, MAX_PIXELS, decode_16_bits, has_16_bits, open_image, rawmode_of
+from jsnas.data.images import GRAY_MODES, decode_16_bits, has_16_bits, opened, rawmode_of
 from jsnas.data.png16 import write_png16
 from jsnas.errors import InputError
 
@@ -52,31 +52,17 @@ def read_picture(path: Path) -> Picture:
         InputError: If the file is missing, is no whole image, has more than ``MAX_PIXELS``, several pages, or values of
             unknown range.
     """
-    if not path.is_file():
-        raise InputError(f"There is no file '{path}'; give the path of an image.")
-    try:
-        with open_image(path) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise InputError(
-                    f"'{path}' has {image.width} x {image.height} pixels, more than the limit of {MAX_PIXELS:,}; cut "
-                    "it up first."
-                )
-            frames = getattr(image, "n_frames", 1)
-            if frames > 1:
-                raise InputError(f"'{path}' holds {frames} pictures, of which one could be kept; part them first.")
-            if image.mode == "F":
-                raise InputError(f"'{path}' holds floats, whose range is unknown; save it with 8 or 16 bits.")
-            rawmode = rawmode_of(image)
-            icc = None if image.mode in _CONVERTED_MODES else image.info.get("icc_profile")
-            upright = ImageOps.exif_transpose(image)
-            exif = upright.getexif().tobytes() if upright.getexif() else None
-            values = decode_16_bits(path, image, rawmode) if has_16_bits(image, rawmode) else _decode_8_bits(upright)
-    except InputError:
-        raise
-    except MemoryError as error:
-        raise InputError(f"'{path}' does not fit into memory; cut it up first.") from error
-    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and others
-        raise InputError(f"'{path}' cannot be read as an image ({error}); replace or remove it.") from error
+    with opened(path) as image:
+        frames = getattr(image, "n_frames", 1)
+        if frames > 1:
+            raise InputError(f"'{path}' holds {frames} pictures, of which one could be kept; part them first.")
+        if image.mode == "F":
+            raise InputError(f"'{path}' holds floats, whose range is unknown; save it with 8 or 16 bits.")
+        rawmode = rawmode_of(image)
+        icc = None if image.mode in _CONVERTED_MODES else image.info.get("icc_profile")
+        upright = ImageOps.exif_transpose(image)
+        exif = upright.getexif().tobytes() if upright.getexif() else None
+        values = decode_16_bits(path, image, rawmode) if has_16_bits(image, rawmode) else _decode_8_bits(upright)
     channels = values.shape[2]
     alpha = values[..., -1] if channels in (2, 4) else None
     return Picture(values[..., : channels - (alpha is not None)], alpha, icc, exif)

@@ -17,8 +17,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_Optional = Tensor | None
-
 
 @dataclass(frozen=True)
 class WideGate:
@@ -80,7 +78,7 @@ class _GatedSum(torch.autograd.Function):
                     torch.mul(x[here], gate, out=y[here])
                 else:
                     y[here].addcmul_(x[here], gate)
-        ctx.shape, ctx.counts = shape, [len(kept) for kept in sigmoids]
+        ctx.shape = shape
         ctx.save_for_backward(*tensors, *(s for kept in sigmoids for s in kept))
         return y
 
@@ -119,10 +117,10 @@ class _WideGradient:
     def __init__(self, gate: Sequence[Any], needs: Sequence[bool]) -> None:
         self.narrow, self.kernel, self.bias, self.weight = gate
         self.needs_narrow, self.needs_kernel, _, self.needs_weight = needs
-        self.dnarrow: _Optional = torch.empty_like(self.narrow) if self.needs_narrow else None
-        self.dkernel: _Optional = None
-        self.dbias: _Optional = None
-        self.dweight: _Optional = None
+        self.dnarrow: Tensor | None = torch.empty_like(self.narrow) if self.needs_narrow else None
+        self.dkernel: Tensor | None = None
+        self.dbias: Tensor | None = None
+        self.dweight: Tensor | None = None
 
     def add(self, dgate: Tensor, s: Tensor, here: slice) -> None:
         """Adds the part of one piece of the batch."""
