@@ -40,6 +40,7 @@ setup(
         "h5py>=3.10,<4",
         "pillow>=10.3",
         "scikit-image>=0.24,<0.27",
+        "scipy>=1.11,<2",
         "safetensors>=0.4.3,<1",
         "pyyaml>=6.0,<7",
         "jsonargparse>=4.49,<5",
@@ -54,7 +55,10 @@ setup(
         "rl": ["tianshou>=0.4.11,<1", "gym>=0.26,<0.27"],  # for the strategies enas and rl
         "onnx": ["onnx>=1.18", "onnxscript>=0.5", "onnxruntime>=1.22"],  # for `jsnas export` to ONNX, `--backend onnx`
         "spandrel": ["spandrel>=0.4.1,<1"],  # for tools that open checkpoints by spandrel
+        "bench": ["scikit-learn>=1.5,<2", "pyarrow>=16"],  # for the surrogate of JSNet-Bench, and its table as Parquet
         "dev": [
+            "scikit-learn>=1.5,<2",
+            "pyarrow>=16",
             "pytest>=8.2",
             "pytest-xdist>=3.6",
             "hypothesis>=6.100",

@@ -36,7 +36,7 @@ def in_worker(monkeypatch: pytest.MonkeyPatch, act) -> None:
 
 
 # torch raises from its signal handler, wherever the interpreter happens to be: inside another library's callback (here
-# hypothesis's, of the garbage collector) Python can only print it, and the loader's own watch then finds the dead worker.
+# hypothesis's, of the garbage collector) Python can only print it; the loader's own watch then finds the dead worker.
 @pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning")
 def test_a_killed_worker_is_reported(config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     in_worker(monkeypatch, lambda: os.kill(os.getpid(), signal.SIGKILL))
