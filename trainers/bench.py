@@ -1,0 +1,200 @@
+"""Fills JSNet-Bench: trains a genotype unless the table knows the result, or many drawn at random."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from jsnas.bench import Bench, Row
+from jsnas.candidates import ALL_OPERATIONS, TASK_ATTENTIONS, resolve_attentions, resolve_operations
+from jsnas.cost import cost_of
+from jsnas.errors import InputError
+from jsnas.genotype import Genotype, edge_list
+from jsnas.network import JSNet
+from jsnas.strategy.alternating import EXCLUDED
+from trainers.config import Config
+from trainers.plugins import use_plugins
+from trainers.progress import Progress
+from trainers.streams import open_data, pick_device
+from trainers.trial import run_trial, search_size
+
+_RECIPE = 1  # raised when the same settings no longer give the same training
+_LATENCY_INPUT = 128
+_LATENCY_RUNS = 11
+
+
+def protocol_of(config: Config) -> dict[str, Any]:
+    """Everything that fixes the result of a trial but its genotype, seed and length.
+
+    Raises:
+        InputError: If the data cannot be used.
+    """
+    data, d, t = open_data(config), config.datasets, config.train
+    names = data.images.names
+    return {
+        "recipe": _RECIPE,
+        "task": config.to_task().to_dict(),
+        "network": dataclasses.asdict(search_size(config)),
+        "data": data.images.sha256(),
+        "learnt_on": [names[k] for k in data.split.weights],
+        "scored_on": [names[k] for k in data.split.validation[: config.val.max_images]],
+        "max_side": config.val.max_side,
+        "patch_size": d.patch_size,
+        "batch_size": d.batch_size,
+        "augment": d.augment,
+        "learning_rate": t.learning_rate,
+        "betas": list(t.betas),
+        "eps": t.eps,
+        "halve_share": t.halve_every / t.total_iter,
+        "precision": config.precision,
+        "plugins": list(config.plugins),
+    }
+
+
+def trained(config: Config, genotype: Genotype, seed: int, bench: Bench) -> Row:
+    """The row of a trial: from the table, or trained now and added to it.
+
+    A training whose loss stops being finite is a result too: its PSNR is NaN.
+
+    Args:
+        config: Settings; the size is the search's, the length ``search.trial_iter``.
+        genotype: What to train; its task and scale become the config's.
+        seed: Of weights and patches.
+        bench: The table.
+
+    Raises:
+        InputError: If a setting or the data cannot be used, or the table is damaged.
+    """
+    scale = config.scale if config.task == "sr" else None
+    genotype = dataclasses.replace(genotype, task=config.task, scale=scale)
+    use_plugins(config)
+    protocol = bench.add_protocol(protocol_of(config))
+    found = bench.find(protocol, genotype, seed, config.search.trial_iter)
+    if found is not None:
+        return found
+    config = dataclasses.replace(config, manual_seed=seed)
+    network = JSNet(genotype, search_size(config))
+    cost, start, psnr_db, failed = cost_of(network), time.monotonic(), float("nan"), ""
+    with tempfile.TemporaryDirectory(prefix="jsnas-bench-") as folder:
+        run = Path(folder) / "run"
+        try:
+            psnr_db = run_trial(config, genotype, run).psnr_db
+        except InputError as error:
+            if not (run / "config.yaml").exists():  # it never began: a setting is wrong
+                raise
+            failed = str(error)
+    row = Row(
+        protocol,
+        genotype,
+        seed,
+        config.search.trial_iter,
+        psnr_db,
+        cost.parameters,
+        cost.multiply_adds,
+        _latency(network, pick_device(config.device)),
+        time.monotonic() - start,
+        f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
+        failed,
+    )
+    bench.add(row)
+    return row
+
+
+def random_genotype(config: Config, rng: np.random.Generator) -> Genotype:
+    """A genotype of the config's space, every candidate of an edge equally likely; all edges are kept.
+
+    Raises:
+        InputError: If a candidate is unknown.
+    """
+    drawn = [
+        [str(rng.choice(names)) for _ in range(edges)]
+        for names, edges in zip(candidates_of(config), _edges(config), strict=True)
+    ]
+    return Genotype.from_names(config.task, drawn[0], drawn[1], config.scale if config.task == "sr" else None)
+
+
+def candidates_of(config: Config) -> tuple[list[str], list[str]]:
+    """Short names of the config's operations, without ``none``, and attentions.
+
+    Raises:
+        InputError: If one is unknown.
+    """
+    operations = list(resolve_operations(config.search.operations or ALL_OPERATIONS))
+    attentions = list(resolve_attentions(config.search.attentions or TASK_ATTENTIONS[config.task]))
+    return [name for name in operations if name != EXCLUDED], attentions
+
+
+def fill(config: Config, bench: Bench, genotypes: int, seeds: int, repeated: int, first: int = 0) -> int:
+    """Trains genotypes drawn at random, and adds what the table lacks.
+
+    The k-th genotype is the same in every run with the same space, so that a table that was begun is gone on with.
+
+    Args:
+        config: Settings of the trials.
+        bench: The table.
+        genotypes: How many.
+        seeds: Trainings of each of the ``repeated`` first, with seeds from ``manual_seed`` on.
+        repeated: How many of them are trained more than once, which tells how far seeds alone make ranks differ.
+        first: Number of the first genotype, for a table that several processes fill.
+
+    Returns:
+        How many rows were new.
+
+    Raises:
+        InputError: If a number is out of its range; as ``trained``.
+    """
+    if genotypes < 1 or seeds < 1 or repeated < 0 or first < 0:
+        raise InputError(
+            f"{genotypes} genotypes, {seeds} seeds, {repeated} of them repeated and {first} as the first were given; "
+            "give 1 or more of the former two, 0 or more of the latter."
+        )
+    jobs = [(first + k, seed) for seed in range(seeds) for k in range(genotypes if seed == 0 else repeated)]
+    before = len(bench.rows())
+    with Progress("bench", len(jobs), "trainings") as progress:
+        for done, (number, seed) in enumerate(jobs, start=1):
+            genotype = random_genotype(config, np.random.default_rng([2022, number]))
+            row = trained(config, genotype, config.manual_seed + seed, bench)
+            progress.update(done, {"psnr_db": row.psnr_db})
+    return len(bench.rows()) - before
+
+
+def _latency(network: JSNet, device: torch.device) -> float:
+    """The least of a few runs, in seconds: what the machine can do when nothing else happens."""
+    network = network.to(device).eval()
+    x = torch.zeros(1, network.settings.image_channels, _LATENCY_INPUT, _LATENCY_INPUT, device=device)
+    with torch.inference_mode():
+        return min(_timed(network, x) for _ in range(_LATENCY_RUNS))
+
+
+def _timed(network: JSNet, x: torch.Tensor) -> float:
+    start = time.perf_counter()
+    network(x)
+    if x.device.type == "cuda":
+        torch.cuda.synchronize(x.device)
+    return time.perf_counter() - start
+
+
+def singles(config: Config) -> Iterator[tuple[str, Genotype]]:
+    """Networks that hold one candidate everywhere, the other part being ``skip``: name and genotype of each."""
+    (operations, attentions), (n, m) = candidates_of(config), _edges(config)
+    scale = config.scale if config.task == "sr" else None
+    for name in operations if n else ():
+        yield f"all {name}", Genotype.from_names(config.task, [name] * n, ["skip"] * m, scale)
+    for name in attentions if m else ():
+        if name != "skip" or not n:
+            yield f"all {name}", Genotype.from_names(config.task, ["skip"] * n, [name] * m, scale)
+
+
+def _edges(config: Config) -> tuple[int, int]:
+    """Edges of the operation and of the attention graph of the config's space; a part that it lacks has none."""
+    s = config.search
+    operations = 0 if s.space == "attention" else len(edge_list(s.operation_nodes))
+    return operations, 0 if s.space == "operation" else len(edge_list(s.attention_nodes))
