@@ -23,7 +23,7 @@ from jsnas.fusion import CrossScaleFusion
 from jsnas.network import JSNet
 from jsnas.operations import OPERATIONS
 
-CHUNK_PIXELS = 8192  # of a map; its 64 channels of float32 are 2 MiB
+CHUNK_PIXELS = 65536  # of a map; its 64 channels of float32 are 16 MiB
 GPU_PIXELS = 1 << 22  # the same on other devices: 1 GiB, so most images go in one piece
 LARGE_IMAGE = 1 << 20  # input pixels from which memory counts more than computing the fusion's maps twice
 
@@ -91,7 +91,7 @@ class FastNetwork(nn.Module):
         if rows is None:
             if x.device.type == "cpu":
                 rows = max(CHUNK_PIXELS // width, 4)
-                if rows >= 8 and height * width < LARGE_IMAGE:
+                if height > rows >= 8 and height * width < LARGE_IMAGE:
                     quantum, rows = 8, rows // 8 * 8
             else:
                 rows = max(GPU_PIXELS // width, 1)

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from jsnas.fast_blocks import Builder, Excitation
-from jsnas.fast_rows import Run, Source, Step
-from jsnas.fast_steps import Global, Statistics, last
+from jsnas.fast_convolution import FastConvolution, last
+from jsnas.fast_rows import Run, Source, Step, own_rows
+from jsnas.fast_steps import Global, Statistics
 from jsnas.fusion import CrossScaleFusion, PixelAttentionConv
 from jsnas.network import MeanShift
 
@@ -36,18 +37,14 @@ class PixelAttentionRows(Step):
     def __init__(self, x: int, module: PixelAttentionConv, after: int | None, output: int) -> None:
         sources = [Source(x, module.conv.kernel_size[0] // 2)]
         super().__init__(sources + ([] if after is None else [Source(after, None)]), [output])
-        self.register_buffer("weight", last(module.conv.weight))
-        self.register_buffer("gate", last(module.gate.weight))
-        assert module.gate.bias is not None
-        self.register_buffer("gate_bias", module.gate.bias.detach().clone())
+        self.convolution = FastConvolution([module.conv.weight])
+        self.gate = FastConvolution([module.gate.weight], module.gate.bias)
 
     @override
     def compute(self, windows: list[Tensor], start: int, stop: int, run: Run) -> list[Tensor]:
-        x, radius = windows[0], self.sources[0].radius
-        assert radius is not None
-        centre = x[:, :, radius : x.shape[2] - radius]
-        gate = F.conv2d(centre, self._buffers["gate"], self._buffers["gate_bias"]).sigmoid_()  # type: ignore[arg-type]
-        return [F.conv2d(x, self._buffers["weight"], None, 1, (0, radius)).mul_(gate)]  # type: ignore[arg-type]
+        x, radius = windows[0], self.convolution.radius
+        gate = self.gate([own_rows(x, radius, start, stop)]).sigmoid_()
+        return [own_rows(self.convolution([x]), radius, start, stop).mul_(gate)]
 
 
 class Scaled(Step):
@@ -156,13 +153,11 @@ class Enlarge(Step):
     def __init__(self, x: int, conv: nn.Conv2d, factor: int, output: int) -> None:
         super().__init__([Source(x, 1)], [output])
         self.scale = factor
-        self.register_buffer("weight", last(conv.weight))
-        assert conv.bias is not None
-        self.register_buffer("bias", conv.bias.detach().clone())
+        self.convolution = FastConvolution([conv.weight], conv.bias)
 
     @override
     def compute(self, windows: list[Tensor], start: int, stop: int, run: Run) -> list[Tensor]:
-        y = F.conv2d(windows[0], self._buffers["weight"], self._buffers["bias"], 1, (0, 1))  # type: ignore[arg-type]
+        y = own_rows(self.convolution(windows), 1, start, stop)
         return [F.pixel_shuffle(y, self.scale).contiguous(memory_format=torch.channels_last)]
 
 
@@ -177,44 +172,34 @@ class EnlargeToImage(Step):
         super().__init__([Source(x, 2)], [output])
         self.scale = factor
         assert up.bias is not None
-        self.register_buffer("up_weight", last(up.weight))
-        self.register_buffer("up_bias", up.bias.detach().clone())
-        self.register_buffer("tail_weight", last(weight))
-        self.register_buffer("tail_bias", bias.detach().clone())
+        self.up = FastConvolution([up.weight], up.bias)
+        self.tail = FastConvolution([weight], bias)
         channels = up.in_channels
         inputs = torch.zeros(channels + 1, channels, 9, 9, dtype=torch.float64)
         inputs[range(channels), range(channels), 4, 4] = 1  # an impulse in each channel; nothing in the last
-        kernels = [getattr(self, n).double().cpu() for n in ("up_weight", "up_bias", "tail_weight", "tail_bias")]
+        kernels = [kernel.detach().double().cpu() for kernel in (up.weight, up.bias, weight, bias)]
         y = F.pixel_shuffle(F.conv2d(inputs, kernels[0], kernels[1], padding=1), factor)
         y = F.pixel_unshuffle(F.conv2d(y, kernels[2], kernels[3], padding=1), factor)
         response = (y[:-1] - y[-1:])[:, :, 2:7, 2:7].flip(2, 3).transpose(0, 1)
-        self.register_buffer("weight", last(response.to(up.weight)))
-        self.register_buffer("bias", y[-1, :, 4, 4].to(up.weight))
+        self.both = FastConvolution([response.to(up.weight)], y[-1, :, 4, 4].to(up.weight))
 
     @override
     def compute(self, windows: list[Tensor], start: int, stop: int, run: Run) -> list[Tensor]:
         x, s = windows[0], self.scale
-        height, width = run.height_of(self.sources[0].stream), x.shape[3]
-        at_top, at_bottom = start == 0, stop == height
-        if width < 4:
-            return [self._plain(x, at_top, at_bottom)]
-        y = F.pixel_shuffle(F.conv2d(x, self._buffers["weight"], self._buffers["bias"], 1, (0, 2)), s)  # type: ignore[arg-type]
-        y[..., 0] = self._plain(x[..., :4], at_top, at_bottom)[..., 0]
-        y[..., -1] = self._plain(x[..., -4:], at_top, at_bottom)[..., -1]
-        if at_top:
-            y[:, :, 0] = self._plain(x[:, :, :5], True, height == 1)[:, :, 0]
-        if at_bottom:
-            y[:, :, -1] = self._plain(x[:, :, -5:], height == 1, True)[:, :, -1]
+        above = s * min(2, start)
+        own = slice(above, above + s * (stop - start))
+        if x.shape[3] < 4:
+            return [self._plain(x)[:, :, own]]
+        y = F.pixel_shuffle(own_rows(self.both([x]), 2, start, stop), s)
+        y[..., 0] = self._plain(x[..., :4])[:, :, own, 0]
+        y[..., -1] = self._plain(x[..., -4:])[:, :, own, -1]
+        if start == 0:
+            y[:, :, 0] = self._plain(x[:, :, :4])[:, :, 0]
+        if stop == run.height_of(self.sources[0].stream):
+            y[:, :, -1] = self._plain(x[:, :, -4:])[:, :, -1]
         return [y]
 
-    def _plain(self, x: Tensor, at_top: bool, at_bottom: bool) -> Tensor:
-        """The two convolutions, on rows with two more on either side."""
-        x = x.contiguous(memory_format=torch.channels_last)
-        y = F.conv2d(x, self._buffers["up_weight"], self._buffers["up_bias"], 1, (0, 1))  # type: ignore[arg-type]
-        if at_top:
-            y[:, :, 0] = 0
-        if at_bottom:
-            y[:, :, -1] = 0
-        y = F.pixel_shuffle(y, self.scale)
-        y = F.conv2d(y, self._buffers["tail_weight"], self._buffers["tail_bias"], 1, (0, 1))  # type: ignore[arg-type]
-        return y[:, :, self.scale - 1 : y.shape[2] - self.scale + 1]
+    def _plain(self, x: Tensor) -> Tensor:
+        """The two convolutions."""
+        y: Tensor = self.tail([F.pixel_shuffle(self.up([x]), self.scale)])
+        return y

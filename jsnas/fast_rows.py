@@ -2,8 +2,10 @@
 
 A whole feature map of 64 channels does not fit into a CPU's cache, so layer after layer waits for memory. Here every
 step advances by some rows as soon as its inputs have them; a map's rows are dropped when their last reader has
-passed. Each row of each map is computed once, with the zeros outside the image where a convolution pads, so the result
-is that of the whole maps, and memory grows with the width of the image only.
+passed. The result is that of the whole maps, and memory grows with the width of the image only.
+
+A convolution pads each chunk on all sides, as if it were an image, and the rows that have seen zeros in place of the
+next chunk are left out; so an image that is a single chunk is never copied, and others only where chunks meet.
 """
 
 from __future__ import annotations
@@ -36,13 +38,16 @@ class Rows:
         whole: Whether the map will be complete before it is read to the end, and is large. It is then kept as 16-bit
             integers with a scale for each channel of each chunk (an error below 1/65,000 of the largest value), in one
             piece, so that the chunks that come and go leave no holes among chunks that stay.
+        joined: Whether readers look beyond their own rows: chunks are then joined once, as they come.
     """
 
-    def __init__(self, height: int, whole: bool = False) -> None:
+    def __init__(self, height: int, whole: bool = False, joined: bool = False) -> None:
         self.height = height
         self.end = 0
         self._whole = whole
+        self._joined = joined
         self._chunks: list[tuple[int, Tensor]] = []  # first row and rows, in order
+        self._needed = 0  # rows above it have no reader
         self._packed: Tensor | None = None
         self._scales: list[tuple[int, int, Tensor]] = []
 
@@ -50,6 +55,11 @@ class Rows:
         """Adds the next rows."""
         start, self.end = self.end, self.end + chunk.shape[2]
         if not self._whole:
+            if self._joined and self._chunks:
+                first = max(self._chunks[0][0], self._needed)
+                if first < start:
+                    chunk, start = torch.cat([self.read(first, start), chunk], 2), first
+                self._chunks = []
             self._chunks.append((start, chunk))
             return
         if self._packed is None:
@@ -60,10 +70,8 @@ class Rows:
         self._scales.append((start, self.end, scale))
 
     def read(self, start: int, stop: int) -> Tensor:
-        """Rows start to stop; zeros where these lie outside the map. Not to be written to."""
+        """Rows start to stop. Not to be written to."""
         parts = []
-        if start < 0:
-            parts.append(self._zeros(-start))
         for first, end, scale in self._scales:
             a, b = max(start, first), min(stop, end)
             if a < b:
@@ -73,22 +81,21 @@ class Rows:
             a, b = max(start, first), min(stop, first + chunk.shape[2])
             if a < b:
                 parts.append(chunk if b - a == chunk.shape[2] else chunk[:, :, a - first : b - first])
-        if stop > self.height:
-            parts.append(self._zeros(stop - self.height))
         return parts[0] if len(parts) == 1 else torch.cat(parts, 2)
 
     def drop(self, before: int) -> None:
         """Forgets the rows above one."""
+        self._needed = before
         while self._chunks and self._chunks[0][0] + self._chunks[0][1].shape[2] <= before:
             del self._chunks[0]
         if before >= self.height:
             self._packed, self._scales = None, []
 
-    def _zeros(self, rows: int) -> Tensor:
-        kept = self._packed if self._packed is not None else self._chunks[-1][1]
-        like = self._scales[-1][2] if self._packed is not None else kept
-        shape = (kept.shape[0], kept.shape[1], rows, kept.shape[3])
-        return torch.zeros(shape, dtype=like.dtype, device=like.device).contiguous(memory_format=torch.channels_last)
+
+def own_rows(y: Tensor, radius: int, start: int, stop: int) -> Tensor:
+    """Rows start to stop of a result that has a row for each row of the window of that radius around them."""
+    before = min(radius, start)
+    return y[:, :, before : before + stop - start]
 
 
 class Run:
@@ -143,10 +150,11 @@ class Step(nn.Module):
         return last if last == total else max(last, 0)
 
     def window(self, run: Run, source: Source, start: int, stop: int) -> tuple[int, int]:
-        """The rows of a source that units start to stop need."""
+        """The rows of a source that units start to stop need; fewer than its radius at the edges of the map."""
+        height = run.height_of(source.stream)
         if source.radius is None:
-            return 0, run.height_of(source.stream)
-        return start - source.radius, stop + source.radius
+            return 0, height
+        return max(start - source.radius, 0), min(stop + source.radius, height)
 
     def compute(self, windows: list[Tensor], start: int, stop: int, run: Run) -> list[Tensor]:
         """The rows of each output for units start to stop, from the windows of the sources."""
@@ -195,6 +203,7 @@ class Program(nn.Module):
         super().__init__()
         self.whole = frozenset(whole)
         self.steps = nn.ModuleList(_needed(steps, output))
+        self.joined = frozenset(source.stream for step in self.steps for source in step.sources if source.radius)
         self.streams = streams
         self.output = output
 
@@ -215,21 +224,24 @@ class Program(nn.Module):
         readers: dict[int, list[tuple[Step, Source]]] = {}
         for step in steps:
             run.done[step] = 0
-            for number in step.outputs:
-                run.streams[number] = Rows(step.output_height(run), number in self.whole)
             for source in step.sources:
                 readers.setdefault(source.stream, []).append((step, source))
+            for number in step.outputs:
+                run.streams[number] = Rows(step.output_height(run), number in self.whole, number in self.joined)
         result, written = run.stream(self.output), 0
         while result.end < result.height:
-            moved = [step.advance(run) for step in steps]
-            if not any(moved):
+            moved = False
+            for step in steps:
+                if step.advance(run):
+                    moved = True
+                    for number in {source.stream for source in step.sources}:
+                        run.stream(number).drop(min(s.oldest(run, source) for s, source in readers[number]))
+            if not moved:
                 raise RuntimeError("No step can advance.")
             if result.end > written:
                 write(written, result.read(written, result.end))
                 written = result.end
                 result.drop(written)
-            for number, reading in readers.items():
-                run.stream(number).drop(min(step.oldest(run, source) for step, source in reading))
 
 
 def _needed(steps: Sequence[Step], output: int) -> list[Step]:

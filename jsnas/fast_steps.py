@@ -1,7 +1,6 @@
 """The steps of a fast network: sums of convolutions, gated sums, statistics, resizing (see ``jsnas.fast_rows``).
 
-Chunks are B x C x rows x W in channels-last. What was chosen by measurement on a CPU: inputs of 1x1 convolutions are
-concatenated, outputs of 3x3 convolutions summed; both are in the cache, where copies and sums cost next to nothing.
+Chunks are B x C x rows x W in channels-last.
 """
 
 from __future__ import annotations
@@ -14,7 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
-from jsnas.fast_rows import Run, Source, Step
+from jsnas.fast_convolution import FastConvolution, last
+from jsnas.fast_rows import Run, Source, Step, own_rows
+
+BLOCK_PIXELS = 16384  # of the maps that gates are taken to: what is made and used up at once stays in the cache
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,6 @@ class Convolution:
         return self.dilation * (self.weight.shape[2] // 2)
 
 
-def last(weight: Tensor) -> Tensor:
-    """A kernel in channels-last, detached."""
-    return weight.detach().contiguous(memory_format=torch.channels_last)
-
-
 class ConvolutionSum(Step):
     """Sum of convolutions of several maps, a bias and plain maps; then an activation.
 
@@ -51,37 +48,44 @@ class ConvolutionSum(Step):
     def __init__(
         self, terms: Sequence[Convolution], bias: Tensor | None, plain: Sequence[int], relu: bool, output: int
     ) -> None:
-        pointwise = [t for t in terms if t.weight.shape[2] == 1 and t.groups == 1]
-        wide = [t for t in terms if not any(t is p for p in pointwise)]
-        sources = [Source(t.stream) for t in pointwise] + [Source(t.stream, t.radius) for t in wide]
+        alike: dict[object, list[Convolution]] = {}  # what one FastConvolution computes
+        for term in sorted(terms, key=lambda term: -term.radius):  # wide ones first, cut to the rows that are wanted
+            alike.setdefault(term if term.groups > 1 else (term.weight.shape[2], term.dilation), []).append(term)
+        sources = [Source(t.stream, t.radius) for together in alike.values() for t in together]
         super().__init__(sources + [Source(stream) for stream in plain], [output])
-        self.pointwise = len(pointwise)
         self.relu = relu
-        self.shapes = [(t.radius, t.dilation, t.groups) for t in wide]
-        mixed = [torch.cat([t.weight.detach() for t in pointwise], 1)] if pointwise else []
-        self.kernels = [f"kernel{k}" for k in range(len(mixed) + len(wide))]
-        for name, weight in zip(self.kernels, mixed + [t.weight for t in wide], strict=True):
-            self.register_buffer(name, last(weight))
-        self.register_buffer("bias", None if bias is None else bias.detach().clone())
+        self.convolutions = nn.ModuleList()
+        for together in alike.values():
+            first, weights = together[0], [t.weight for t in together]
+            self.convolutions.append(FastConvolution(weights, bias, first.dilation, first.groups))
+            bias = None
+        if terms:
+            return
+        self.register_buffer("bias", None if bias is None else bias.detach().clone()[:, None, None])
 
     @override
     def compute(self, windows: list[Tensor], start: int, stop: int, run: Run) -> list[Tensor]:
         total: Tensor | None = None
-        bias, kernels = self._buffers["bias"], [self._buffers[name] for name in self.kernels]
-        n = self.pointwise
-        if n:
-            x = windows[0] if n == 1 else torch.cat(windows[:n], 1)
-            total, bias = F.conv2d(x, kernels.pop(0), bias), None  # type: ignore[arg-type]
-        for x, weight, (radius, dilation, groups) in zip(windows[n:], kernels, self.shapes, strict=False):
-            y = F.conv2d(x, weight, bias, 1, (0, radius), dilation, groups)  # type: ignore[arg-type]
-            total, bias = y if total is None else total.add_(y), None
-        for position in range(n + len(self.shapes), len(windows)):
-            if total is None:  # nothing but plain maps
-                total = windows[position].clone()
+        position, relu = 0, self.relu
+        for conv in self.convolutions:
+            assert isinstance(conv, FastConvolution)
+            inputs = windows[position : position + len(conv.widths)]
+            position += len(inputs)
+            now = relu and position == len(windows)
+            if total is None:
+                total = own_rows(conv(inputs, now), conv.radius, start, stop)
+            elif not conv.radius:
+                total = conv(inputs, now, total)
             else:
-                total.add_(windows[position])
+                total = total.add_(own_rows(conv(inputs), conv.radius, start, stop))
+                continue
+            relu = relu and not now
+        for x in windows[position:]:
+            total = x.clone() if total is None else total.add_(x)
         assert total is not None
-        return [total.relu_() if self.relu else total]
+        if not self.convolutions and self._buffers["bias"] is not None:
+            total.add_(self._buffers["bias"])
+        return [total.relu_() if relu else total]
 
 
 class Split(Step):
@@ -91,21 +95,16 @@ class Split(Step):
         self, stream: int, parts: Sequence[tuple[Tensor, Tensor, nn.Module | None]], outputs: Sequence[int]
     ) -> None:
         super().__init__([Source(stream)], outputs)
-        self.register_buffer("weight", last(torch.cat([weight.detach() for weight, _, _ in parts])))
-        self.register_buffer("bias", torch.cat([bias.detach() for _, bias, _ in parts]))
+        weight, bias = torch.cat([w.detach() for w, _, _ in parts]), torch.cat([b.detach() for _, b, _ in parts])
+        self.convolution = FastConvolution([weight], bias)
         self.sizes = [weight.shape[0] for weight, _, _ in parts]
         self.layers = nn.ModuleList(layers if layers is not None else nn.Identity() for _, _, layers in parts)
 
     @override
     def compute(self, windows: list[Tensor], start: int, stop: int, run: Run) -> list[Tensor]:
-        y = F.conv2d(windows[0], self._buffers["weight"], self._buffers["bias"])  # type: ignore[arg-type]
-        if len(self.sizes) == 1:
-            return [self.layers[0](y)]
+        y = self.convolution(windows)
         parts = torch.split(y, self.sizes, 1)
-        return [
-            layers(part.contiguous(memory_format=torch.channels_last))
-            for layers, part in zip(self.layers, parts, strict=True)
-        ]
+        return [layers(part) for layers, part in zip(self.layers, parts, strict=True)]
 
 
 class ChannelExtremes(Step):
@@ -143,16 +142,12 @@ class ConvolutionGate(Gate):
 
     def __init__(self, stream: int, weight: Tensor, bias: Tensor | None, groups: int = 1) -> None:
         super().__init__([Source(stream, weight.shape[2] // 2)])
-        self.register_buffer("weight", last(weight))
-        self.register_buffer("bias", None if bias is None else bias.detach().clone())
-        self.groups = groups
+        self.convolution = FastConvolution([weight], bias, groups=groups)
 
     @override
     def value(self, windows: list[Tensor], start: int, stop: int, run: Run) -> Tensor:
-        weight = self._buffers["weight"]
-        assert weight is not None
-        padding = (0, weight.shape[2] // 2)
-        return F.conv2d(windows[0], weight, self._buffers["bias"], 1, padding, 1, self.groups).sigmoid_()
+        y = self.convolution(windows)
+        return own_rows(y, self.convolution.radius, start, stop).sigmoid_()
 
 
 class EnlargedGate(Gate):
@@ -160,9 +155,7 @@ class EnlargedGate(Gate):
 
     def __init__(self, small: int, narrow: int, expand: nn.Conv2d) -> None:
         super().__init__([Source(narrow), Source(small, -1)])  # -1: rows by ``rows_of``
-        self.register_buffer("weight", last(expand.weight))
-        assert expand.bias is not None
-        self.register_buffer("bias", expand.bias.detach().clone())
+        self.expand = FastConvolution([expand.weight], expand.bias)
 
     @staticmethod
     def rows_of(height: int, small: int, start: int, stop: int) -> tuple[int, int]:
@@ -187,8 +180,8 @@ class EnlargedGate(Gate):
         weight = (place - upper)[:, None].to(small.dtype)
         rows = torch.lerp(small[:, :, upper - first], small[:, :, lower - first], weight)
         wide = F.interpolate(rows, (stop - start, narrow.shape[3]), mode="bilinear", align_corners=False)
-        x = wide.add_(narrow).contiguous(memory_format=torch.channels_last)
-        return F.conv2d(x, self._buffers["weight"], self._buffers["bias"]).sigmoid_()  # type: ignore[arg-type]
+        y: Tensor = self.expand([wide.add_(narrow)])
+        return y.sigmoid_()
 
 
 class GatedSum(Step):
@@ -224,18 +217,39 @@ class GatedSum(Step):
 
     @override
     def compute(self, windows: list[Tensor], start: int, stop: int, run: Run) -> list[Tensor]:
-        total: Tensor | None = None
-        position = len(self.gates) + self.plain
+        x = windows[0]
+        shape = (x.shape[0], x.shape[1], stop - start, x.shape[3])
+        total = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+        rows = max(BLOCK_PIXELS // x.shape[3], 1) if x.device.type == "cpu" else stop - start
+        firsts = [self.window(run, source, start, stop)[0] for source in self.sources]
+        for above in range(start, stop, rows):
+            below = min(above + rows, stop)
+            parts = []
+            for window, source, first in zip(windows, self.sources, firsts, strict=True):
+                a, b = self.window(run, source, above, below)
+                parts.append(window[:, :, a - first : b - first])
+            self._sum(parts, above, below, run, total[:, :, above - start : below - start])
+        return [total]
+
+    def _sum(self, windows: list[Tensor], start: int, stop: int, run: Run, total: Tensor) -> None:
+        """Some rows of the sum, written to ``total``."""
+        first, position = True, len(self.gates) + self.plain
         for x, gate in zip(windows, self.gates, strict=False):
             assert isinstance(gate, Gate)
             count = len(gate.sources)
             factor = gate.value(windows[position : position + count], start, stop, run)
-            total = x * factor if total is None else total.addcmul_(x, factor)
+            if first:
+                torch.mul(x, factor, out=total)
+            else:
+                total.addcmul_(x, factor)
+            first = False
             position += count
         for x in windows[len(self.gates) : len(self.gates) + self.plain]:
-            total = x.clone() if total is None else total.add_(x)
-        assert total is not None
-        return [total]
+            if first:
+                total.copy_(x)
+            else:
+                total.add_(x)
+            first = False
 
 
 class PooledView(Step):

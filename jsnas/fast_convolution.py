@@ -1,0 +1,115 @@
+"""A convolution for inference: packed once, its activation and its addition to what is there in one go.
+
+On a CPU in float32 this uses what torch's own compiler calls there, oneDNN with kernels reordered ahead and an addition
+or a ReLU done while the result is in a register (`torch.ops.mkldnn`). These operators are internal to torch, so they
+are tried once on a small case; where they are missing or do something else, and on other devices and types, plain
+convolutions compute the same.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from typing_extensions import override
+
+
+def last(weight: Tensor) -> Tensor:
+    """A kernel in channels-last, detached."""
+    return weight.detach().contiguous(memory_format=torch.channels_last)
+
+
+class FastConvolution(nn.Module):
+    """A convolution of a concatenation that keeps the size, without gradients: the inputs are never concatenated.
+
+    Args:
+        weights: Kernels O x I/groups x k x k, one for each map of the concatenation; one only if there are groups.
+        bias: Of the sum.
+        dilation: Of all of them.
+        groups: Of the one.
+    """
+
+    def __init__(self, weights: Sequence[Tensor], bias: Tensor | None = None, dilation: int = 1, groups: int = 1) -> None:
+        super().__init__()
+        self.register_buffer("weight", last(torch.cat([weight.detach() for weight in weights], 1)))
+        self.register_buffer("bias", None if bias is None else bias.detach().clone())
+        self.widths = [weight.shape[1] for weight in weights]
+        self.radius = dilation * (weights[0].shape[2] // 2)
+        self.dilation, self.groups = dilation, groups
+        self._packed: list[Tensor] | None = None
+
+    @override
+    def forward(self, inputs: Sequence[Tensor], relu: bool = False, onto: Tensor | None = None) -> Tensor:
+        """Convolves B x I x H x W maps; adds the result to ``onto``, which is changed, if it is given; then a ReLU."""
+        if inputs[0].device.type == "cpu" and inputs[0].dtype == torch.float32 and fused_operators_work():
+            return self._fused(inputs, relu, onto)
+        x = inputs[0] if len(inputs) == 1 else torch.cat(list(inputs), 1)
+        y = F.conv2d(x, self._buffers["weight"], self._buffers["bias"], 1, self.radius, self.dilation, self.groups)  # type: ignore[arg-type]
+        if onto is not None:
+            y = onto.add_(y)
+        return y.relu_() if relu else y
+
+    def _fused(self, inputs: Sequence[Tensor], relu: bool, onto: Tensor | None) -> Tensor:
+        if onto is not None and not onto.is_contiguous(memory_format=torch.channels_last):
+            y = onto.add_(self._fused(inputs, False, None))
+            return y.relu_() if relu else y
+        if self._packed is None:
+            weight = self._buffers["weight"]
+            assert weight is not None
+            parts = weight.split(self.widths, 1)
+            self._packed = [_pack(w, x, self) for w, x in zip(parts, inputs, strict=True)]
+        bias = self._buffers["bias"]
+        for position, (x, packed) in enumerate(zip(inputs, self._packed, strict=True), start=1):
+            now = "relu" if relu and position == len(inputs) else None
+            onto, bias = _convolve(x, packed, bias, self, now, onto), None
+        assert onto is not None
+        return onto
+
+    def _apply(self, *arguments: Any, **options: Any) -> Any:
+        self._packed = None  # it would stay behind on the old device
+        return super()._apply(*arguments, **options)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_packed": None}  # oneDNN's layouts can be neither copied nor saved
+
+
+def _pack(weight: Tensor, x: Tensor, conv: FastConvolution) -> Tensor:
+    """A kernel in oneDNN's order for inputs like x."""
+    packed: Tensor = torch.ops.mkldnn._reorder_convolution_weight(
+        weight.contiguous(), [conv.radius] * 2, [1, 1], [conv.dilation] * 2, conv.groups, list(x.shape)
+    )
+    return packed
+
+
+def _convolve(
+    x: Tensor, packed: Tensor, bias: Tensor | None, conv: FastConvolution, activation: str | None, onto: Tensor | None
+) -> Tensor:
+    x = x.contiguous(memory_format=torch.channels_last)
+    geometry = ([conv.radius] * 2, [1, 1], [conv.dilation] * 2, conv.groups)
+    operators = torch.ops.mkldnn
+    if onto is None:
+        y: Tensor = operators._convolution_pointwise(x, packed, bias, *geometry, activation or "none", [], "")
+        return y
+    y = operators._convolution_pointwise_.binary(onto, x, packed, bias, *geometry, "add", 1.0, activation, [], "")
+    return y
+
+
+@functools.cache
+def fused_operators_work() -> bool:
+    """Whether torch's internal operators are there and do what they did when this was written."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    x = torch.linspace(-1, 1, 2 * 8 * 6 * 5).view(1, 16, 6, 5)
+    weight = torch.linspace(-1, 1, 16 * 16 * 9).roll(700).view(16, 16, 3, 3)
+    bias = torch.linspace(-2, 2, 16)
+    conv = FastConvolution([weight[:, :8], weight[:, 8:]], bias)
+    with torch.no_grad():
+        try:
+            y = conv._fused(x.split(8, 1), True, last(x)[:, :, :])
+        except (AttributeError, RuntimeError, TypeError):
+            return False
+        return torch.allclose(y, (F.conv2d(x, weight, bias, 1, 1) + x).relu(), rtol=1e-4, atol=1e-4)
