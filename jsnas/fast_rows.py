@@ -38,7 +38,7 @@ class Rows:
         whole: Whether the map will be complete before it is read to the end, and is large. It is then kept as 16-bit
             integers with a scale for each channel of each chunk (an error below 1/65,000 of the largest value), in one
             piece, so that the chunks that come and go leave no holes among chunks that stay.
-        joined: Whether readers look beyond their own rows: chunks are then joined once, as they come.
+        joined: Whether several readers look beyond their own rows: chunks are then joined once for all of them.
     """
 
     def __init__(self, height: int, whole: bool = False, joined: bool = False) -> None:
@@ -55,11 +55,6 @@ class Rows:
         """Adds the next rows."""
         start, self.end = self.end, self.end + chunk.shape[2]
         if not self._whole:
-            if self._joined and self._chunks:
-                first = max(self._chunks[0][0], self._needed)
-                if first < start:
-                    chunk, start = torch.cat([self.read(first, start), chunk], 2), first
-                self._chunks = []
             self._chunks.append((start, chunk))
             return
         if self._packed is None:
@@ -71,6 +66,10 @@ class Rows:
 
     def read(self, start: int, stop: int) -> Tensor:
         """Rows start to stop. Not to be written to."""
+        if self._joined and len(self._chunks) > 1 and self._chunks[-1][0] < stop:
+            first = max(self._chunks[0][0], self._needed)
+            kept = [chunk[:, :, max(first - a, 0) :] for a, chunk in self._chunks]
+            self._chunks = [(first, torch.cat(kept, 2))]
         parts = []
         for first, end, scale in self._scales:
             a, b = max(start, first), min(stop, end)
@@ -230,18 +229,21 @@ class Program(nn.Module):
                 run.streams[number] = Rows(step.output_height(run), number in self.whole, number in self.joined)
         result, written = run.stream(self.output), 0
         while result.end < result.height:
-            moved = False
-            for step in steps:
-                if step.advance(run):
-                    moved = True
-                    for number in {source.stream for source in step.sources}:
-                        run.stream(number).drop(min(s.oldest(run, source) for s, source in readers[number]))
-            if not moved:
+            if not any([_advance(step, run, readers) for step in steps]):
                 raise RuntimeError("No step can advance.")
             if result.end > written:
                 write(written, result.read(written, result.end))
                 written = result.end
                 result.drop(written)
+
+
+def _advance(step: Step, run: Run, readers: dict[int, list[tuple[Step, Source]]]) -> bool:
+    """Lets a step advance and drops what no step will read any more."""
+    if not step.advance(run):
+        return False
+    for number in {source.stream for source in step.sources}:
+        run.stream(number).drop(min(reader.oldest(run, source) for reader, source in readers[number]))
+    return True
 
 
 def _needed(steps: Sequence[Step], output: int) -> list[Step]:

@@ -16,8 +16,6 @@ from typing_extensions import override
 from jsnas.fast_convolution import FastConvolution, last
 from jsnas.fast_rows import Run, Source, Step, own_rows
 
-BLOCK_PIXELS = 16384  # of the maps that gates are taken to: what is made and used up at once stays in the cache
-
 
 @dataclass(frozen=True)
 class Convolution:
@@ -217,39 +215,18 @@ class GatedSum(Step):
 
     @override
     def compute(self, windows: list[Tensor], start: int, stop: int, run: Run) -> list[Tensor]:
-        x = windows[0]
-        shape = (x.shape[0], x.shape[1], stop - start, x.shape[3])
-        total = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-        rows = max(BLOCK_PIXELS // x.shape[3], 1) if x.device.type == "cpu" else stop - start
-        firsts = [self.window(run, source, start, stop)[0] for source in self.sources]
-        for above in range(start, stop, rows):
-            below = min(above + rows, stop)
-            parts = []
-            for window, source, first in zip(windows, self.sources, firsts, strict=True):
-                a, b = self.window(run, source, above, below)
-                parts.append(window[:, :, a - first : b - first])
-            self._sum(parts, above, below, run, total[:, :, above - start : below - start])
-        return [total]
-
-    def _sum(self, windows: list[Tensor], start: int, stop: int, run: Run, total: Tensor) -> None:
-        """Some rows of the sum, written to ``total``."""
-        first, position = True, len(self.gates) + self.plain
+        total: Tensor | None = None
+        position = len(self.gates) + self.plain
         for x, gate in zip(windows, self.gates, strict=False):
             assert isinstance(gate, Gate)
             count = len(gate.sources)
             factor = gate.value(windows[position : position + count], start, stop, run)
-            if first:
-                torch.mul(x, factor, out=total)
-            else:
-                total.addcmul_(x, factor)
-            first = False
+            total = x * factor if total is None else total.addcmul_(x, factor)
             position += count
         for x in windows[len(self.gates) : len(self.gates) + self.plain]:
-            if first:
-                total.copy_(x)
-            else:
-                total.add_(x)
-            first = False
+            total = x.clone() if total is None else total.add_(x)
+        assert total is not None
+        return [total]
 
 
 class PooledView(Step):
