@@ -1,7 +1,7 @@
 """A convolution for inference: packed once, its activation and its addition to what is there in one go.
 
 On a CPU in float32 this uses what torch's own compiler calls there, oneDNN with kernels reordered ahead and an addition
-or a ReLU done while the result is in a register (`torch.ops.mkldnn`). These operators are internal to torch, so they
+or an activation done while the result is in a register (`torch.ops.mkldnn`). These operators are internal to torch, so they
 are tried once on a small case; where they are missing or do something else, and on other devices and types, plain
 convolutions compute the same.
 """
@@ -10,12 +10,22 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
+
+
+Activation = Literal["none", "relu", "sigmoid"]
+
+
+def activate(x: Tensor, activation: Activation) -> Tensor:
+    """The activation of a map, which is changed."""
+    if activation == "none":
+        return x
+    return x.relu_() if activation == "relu" else x.sigmoid_()
 
 
 def last(weight: Tensor) -> Tensor:
@@ -43,20 +53,21 @@ class FastConvolution(nn.Module):
         self._packed: list[Tensor] | None = None
 
     @override
-    def forward(self, inputs: Sequence[Tensor], relu: bool = False, onto: Tensor | None = None) -> Tensor:
-        """Convolves B x I x H x W maps; adds the result to ``onto``, which is changed, if it is given; then a ReLU."""
+    def forward(
+        self, inputs: Sequence[Tensor], activation: Activation = "none", onto: Tensor | None = None
+    ) -> Tensor:
+        """Convolves B x I x H x W maps; adds the result to ``onto``, which is changed, if it is given; activates."""
         if inputs[0].device.type == "cpu" and inputs[0].dtype == torch.float32 and fused_operators_work():
-            return self._fused(inputs, relu, onto)
+            return self._fused(inputs, activation, onto)
         x = inputs[0] if len(inputs) == 1 else torch.cat(list(inputs), 1)
         y = F.conv2d(x, self._buffers["weight"], self._buffers["bias"], 1, self.radius, self.dilation, self.groups)  # type: ignore[arg-type]
         if onto is not None:
             y = onto.add_(y)
-        return y.relu_() if relu else y
+        return activate(y, activation)
 
-    def _fused(self, inputs: Sequence[Tensor], relu: bool, onto: Tensor | None) -> Tensor:
+    def _fused(self, inputs: Sequence[Tensor], activation: Activation, onto: Tensor | None) -> Tensor:
         if onto is not None and not onto.is_contiguous(memory_format=torch.channels_last):
-            y = onto.add_(self._fused(inputs, False, None))
-            return y.relu_() if relu else y
+            return activate(onto.add_(self._fused(inputs, "none", None)), activation)
         if self._packed is None:
             weight = self._buffers["weight"]
             assert weight is not None
@@ -64,8 +75,8 @@ class FastConvolution(nn.Module):
             self._packed = [_pack(w, x, self) for w, x in zip(parts, inputs, strict=True)]
         bias = self._buffers["bias"]
         for position, (x, packed) in enumerate(zip(inputs, self._packed, strict=True), start=1):
-            now = "relu" if relu and position == len(inputs) else None
-            onto, bias = _convolve(x, packed, bias, self, now, onto), None
+            onto = _convolve(x, packed, bias, self, activation if position == len(inputs) else "none", onto)
+            bias = None
         assert onto is not None
         return onto
 
@@ -86,16 +97,22 @@ def _pack(weight: Tensor, x: Tensor, conv: FastConvolution) -> Tensor:
 
 
 def _convolve(
-    x: Tensor, packed: Tensor, bias: Tensor | None, conv: FastConvolution, activation: str | None, onto: Tensor | None
+    x: Tensor,
+    packed: Tensor,
+    bias: Tensor | None,
+    conv: FastConvolution,
+    activation: Activation,
+    onto: Tensor | None,
 ) -> Tensor:
     x = x.contiguous(memory_format=torch.channels_last)
     geometry = ([conv.radius] * 2, [1, 1], [conv.dilation] * 2, conv.groups)
     operators = torch.ops.mkldnn
     if onto is None:
-        y: Tensor = operators._convolution_pointwise(x, packed, bias, *geometry, activation or "none", [], "")
+        y: Tensor = operators._convolution_pointwise(x, packed, bias, *geometry, activation, [], "")
         return y
-    y = operators._convolution_pointwise_.binary(onto, x, packed, bias, *geometry, "add", 1.0, activation, [], "")
-    return y
+    relu = "relu" if activation == "relu" else None  # of the activations, the only one after an addition
+    y = operators._convolution_pointwise_.binary(onto, x, packed, bias, *geometry, "add", 1.0, relu, [], "")
+    return y if relu else activate(y, activation)
 
 
 @functools.cache
@@ -109,7 +126,10 @@ def fused_operators_work() -> bool:
     conv = FastConvolution([weight[:, :8], weight[:, 8:]], bias)
     with torch.no_grad():
         try:
-            y = conv._fused(x.split(8, 1), True, last(x)[:, :, :])
+            y = conv._fused(x.split(8, 1), "relu", last(x))
+            gate = FastConvolution([weight], bias)._fused([x], "sigmoid", None)
         except (AttributeError, RuntimeError, TypeError):
             return False
-        return torch.allclose(y, (F.conv2d(x, weight, bias, 1, 1) + x).relu(), rtol=1e-4, atol=1e-4)
+        plain = F.conv2d(x, weight, bias, 1, 1)
+        pairs = ((y, (plain + x).relu()), (gate, plain.sigmoid()))
+        return all(torch.allclose(a, b, rtol=1e-4, atol=1e-4) for a, b in pairs)

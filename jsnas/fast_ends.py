@@ -43,7 +43,7 @@ class PixelAttentionRows(Step):
     @override
     def compute(self, windows: list[Tensor], start: int, stop: int, run: Run) -> list[Tensor]:
         x, radius = windows[0], self.convolution.radius
-        gate = self.gate([own_rows(x, radius, start, stop)]).sigmoid_()
+        gate = self.gate([own_rows(x, radius, start, stop)], "sigmoid")
         return [own_rows(self.convolution([x]), radius, start, stop).mul_(gate)]
 
 

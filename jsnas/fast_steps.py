@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
-from jsnas.fast_convolution import FastConvolution, last
+from jsnas.fast_convolution import Activation, FastConvolution, last
 from jsnas.fast_rows import Run, Source, Step, own_rows
 
 
@@ -69,7 +69,7 @@ class ConvolutionSum(Step):
             assert isinstance(conv, FastConvolution)
             inputs = windows[position : position + len(conv.widths)]
             position += len(inputs)
-            now = relu and position == len(windows)
+            now: Activation = "relu" if relu and position == len(windows) else "none"
             if total is None:
                 total = own_rows(conv(inputs, now), conv.radius, start, stop)
             elif not conv.radius:
@@ -77,7 +77,7 @@ class ConvolutionSum(Step):
             else:
                 total = total.add_(own_rows(conv(inputs), conv.radius, start, stop))
                 continue
-            relu = relu and not now
+            relu = relu and now == "none"
         for x in windows[position:]:
             total = x.clone() if total is None else total.add_(x)
         assert total is not None
@@ -138,14 +138,13 @@ class MapGate(Gate):
 class ConvolutionGate(Gate):
     """Sigmoid of one convolution of a map."""
 
-    def __init__(self, stream: int, weight: Tensor, bias: Tensor | None, groups: int = 1) -> None:
+    def __init__(self, stream: int, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__([Source(stream, weight.shape[2] // 2)])
-        self.convolution = FastConvolution([weight], bias, groups=groups)
+        self.convolution = FastConvolution([weight], bias)
 
     @override
     def value(self, windows: list[Tensor], start: int, stop: int, run: Run) -> Tensor:
-        y = self.convolution(windows)
-        return own_rows(y, self.convolution.radius, start, stop).sigmoid_()
+        return own_rows(self.convolution(windows, "sigmoid"), self.convolution.radius, start, stop)
 
 
 class EnlargedGate(Gate):
@@ -175,11 +174,12 @@ class EnlargedGate(Gate):
         place = place.clamp_(min=0)
         upper = place.long().clamp_(max=small_height - 1)
         lower = (upper + 1).clamp_(max=small_height - 1)
-        weight = (place - upper)[:, None].to(small.dtype)
-        rows = torch.lerp(small[:, :, upper - first], small[:, :, lower - first], weight)
+        weight = (place - upper)[:, None, None].to(small.dtype)
+        last_channels = small.permute(0, 2, 3, 1)  # else the rows picked are laid out anew
+        rows = torch.lerp(last_channels[:, upper - first], last_channels[:, lower - first], weight).permute(0, 3, 1, 2)
         wide = F.interpolate(rows, (stop - start, narrow.shape[3]), mode="bilinear", align_corners=False)
-        y: Tensor = self.expand([wide.add_(narrow)])
-        return y.sigmoid_()
+        y: Tensor = self.expand([wide.add_(narrow)], "sigmoid")
+        return y
 
 
 class GatedSum(Step):
@@ -217,13 +217,19 @@ class GatedSum(Step):
     def compute(self, windows: list[Tensor], start: int, stop: int, run: Run) -> list[Tensor]:
         total: Tensor | None = None
         position = len(self.gates) + self.plain
+        plain = windows[len(self.gates) : position]
         for x, gate in zip(windows, self.gates, strict=False):
             assert isinstance(gate, Gate)
             count = len(gate.sources)
             factor = gate.value(windows[position : position + count], start, stop, run)
-            total = x * factor if total is None else total.addcmul_(x, factor)
             position += count
-        for x in windows[len(self.gates) : len(self.gates) + self.plain]:
+            if total is not None:
+                total.addcmul_(x, factor)
+            elif factor.shape != x.shape:
+                total = x * factor
+            else:  # memory is what this waits for: written where the factor was, and a plain map added on the way
+                total = torch.addcmul(plain.pop(), x, factor, out=factor) if plain else factor.mul_(x)
+        for x in plain:
             total = x.clone() if total is None else total.add_(x)
         assert total is not None
         return [total]
