@@ -25,6 +25,7 @@ from benchmarks.machine import ceiling, in_turns, machine, ratio
 from jsnas.cost import cost_of
 from jsnas.export import network_of
 from jsnas.fast import fast_network
+from jsnas.memory import keep_freed_memory
 from jsnas.network import JSNet
 
 
@@ -127,6 +128,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
+    keep_freed_memory()  # as the command line does
     device = torch.device(arguments.device)
     result = measure(arguments.scales, arguments.outputs, arguments.rounds, device, not arguments.no_compiled)
     if arguments.json:

@@ -24,6 +24,7 @@ from jsnas.network import JSNet
 from jsnas.operations import OPERATIONS
 
 CHUNK_PIXELS = 65536  # of a map; its 64 channels of float32 are 16 MiB
+THRIFTY_PIXELS = 16384  # the same where memory counts more
 GPU_PIXELS = 1 << 22  # the same on other devices: 1 GiB, so most images go in one piece
 LARGE_IMAGE = 1 << 20  # input pixels from which memory counts more than computing the fusion's maps twice
 
@@ -90,7 +91,7 @@ class FastNetwork(nn.Module):
         quantum = 1
         if rows is None:
             if x.device.type == "cpu":
-                rows = max(CHUNK_PIXELS // width, 4)
+                rows = max((CHUNK_PIXELS if height * width < LARGE_IMAGE else THRIFTY_PIXELS) // width, 4)
                 if height > rows >= 8 and height * width < LARGE_IMAGE:
                     quantum, rows = 8, rows // 8 * 8
             else:
@@ -115,7 +116,7 @@ class FastNetwork(nn.Module):
             raise InputError("This network has blocks of somebody else's, which cannot be turned; go by rows.")
         height, width = x.shape[2:]
         if columns is None:
-            columns = max((CHUNK_PIXELS if x.device.type == "cpu" else GPU_PIXELS) // height, 4)
+            columns = max((THRIFTY_PIXELS if x.device.type == "cpu" else GPU_PIXELS) // height, 4)
         turned = x.transpose(2, 3)
         self.columns.run(turned, min(columns, width), 1, lambda row, chunk: write(row, chunk.transpose(2, 3)))
 

@@ -1,6 +1,7 @@
 """Turns the blocks of a network into steps, exactly, by these rules of algebra:
 
 * a closing 1x1 convolution after a linear 3x3 one is one 3x3 convolution;
+* what the last node takes from the others by 1x1 convolutions, the fuse, which reads all of them, takes at once;
 * edges that end in one node are summed by their closing convolutions, a residual is a 1 on their diagonal;
 * a convolution of a concatenation is a sum of convolutions, so features are never copied together;
 * a grouped 3x3 convolution followed by a 1x1 one is a depthwise one followed by a wider 1x1 one;
@@ -113,12 +114,14 @@ class Builder:
         """The operation part of a module, or the residual block's body in its place."""
         if type(part) is OperationSearchModule and _is_plain_graph(part.graph):
             states = [self.convolution(x, part.reduce)]
+            kernels = list(torch.split(part.fuse.weight.detach(), part.reduce.out_channels, 1))
             for j, inputs in enumerate(part.graph.inputs, start=1):
                 node = Sum()
                 for i in inputs:
                     self.operation(states[i], part.graph.edges[f"{i}_{j}"], node)
+                if j == len(part.graph.inputs):
+                    node = self._without_states(node, states, kernels)
                 states.append(self.sum(node))
-            kernels = torch.split(part.fuse.weight.detach(), part.reduce.out_channels, 1)
             terms = [Convolution(s, k) for s, k in zip(states, kernels, strict=True)]
             return self.sum(Sum(terms, part.fuse.bias))
         if type(part) is nn.Sequential and [type(layer) for layer in part] == [nn.Conv2d, nn.ReLU, nn.Conv2d]:
@@ -127,6 +130,20 @@ class Builder:
             if all(_keeps_size(conv) for conv in (first, second)):
                 return self.convolution(self.convolution(x, first, relu=True), second)
         return self.whole([x], part)
+
+    def _without_states(self, node: Sum, states: list[int], kernels: list[Tensor]) -> Sum:
+        """The last node, which only the fuse reads, less what it takes from other nodes by 1x1 convolutions.
+
+        The fuse reads those nodes as well, by kernels that are changed here to take that over.
+        """
+        taken = [t for t in node.terms if t.stream in states and t.weight.shape[2] == 1 and t.groups == 1]
+        kept = [t for t in node.terms if not any(t is other for other in taken)]
+        if not kept:
+            return node
+        for term in taken:
+            position = states.index(term.stream)
+            kernels[position] = kernels[position] + after(kernels[-1], term.weight)
+        return Sum(kept, node.bias, node.plain)
 
     def operation(self, x: int, module: nn.Module, node: Sum) -> None:
         """Adds one edge to the sum that makes its node."""

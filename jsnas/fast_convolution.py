@@ -1,8 +1,8 @@
 """A convolution for inference: packed once, its activation and its addition to what is there in one go.
 
-On a CPU in float32 this uses what torch's own compiler calls there, oneDNN with kernels reordered ahead and an addition
-or an activation done while the result is in a register (`torch.ops.mkldnn`). These operators are internal to torch, so they
-are tried once on a small case; where they are missing or do something else, and on other devices and types, plain
+On a CPU in float32 this uses what torch's own compiler calls there: oneDNN with kernels reordered ahead and an addition
+or an activation done while the result is in a register (`torch.ops.mkldnn`). These operators are internal to torch, so
+they are tried once on a small case; where they are missing or do something else, and on other devices and types, plain
 convolutions compute the same.
 """
 
@@ -16,7 +16,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
-
 
 Activation = Literal["none", "relu", "sigmoid"]
 
@@ -43,7 +42,9 @@ class FastConvolution(nn.Module):
         groups: Of the one.
     """
 
-    def __init__(self, weights: Sequence[Tensor], bias: Tensor | None = None, dilation: int = 1, groups: int = 1) -> None:
+    def __init__(
+        self, weights: Sequence[Tensor], bias: Tensor | None = None, dilation: int = 1, groups: int = 1
+    ) -> None:
         super().__init__()
         self.register_buffer("weight", last(torch.cat([weight.detach() for weight in weights], 1)))
         self.register_buffer("bias", None if bias is None else bias.detach().clone())
@@ -53,9 +54,7 @@ class FastConvolution(nn.Module):
         self._packed: list[Tensor] | None = None
 
     @override
-    def forward(
-        self, inputs: Sequence[Tensor], activation: Activation = "none", onto: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, inputs: Sequence[Tensor], activation: Activation = "none", onto: Tensor | None = None) -> Tensor:
         """Convolves B x I x H x W maps; adds the result to ``onto``, which is changed, if it is given; activates."""
         if inputs[0].device.type == "cpu" and inputs[0].dtype == torch.float32 and fused_operators_work():
             return self._fused(inputs, activation, onto)
@@ -71,7 +70,7 @@ class FastConvolution(nn.Module):
         if self._packed is None:
             weight = self._buffers["weight"]
             assert weight is not None
-            parts = weight.split(self.widths, 1)
+            parts = torch.split(weight, self.widths, 1)
             self._packed = [_pack(w, x, self) for w, x in zip(parts, inputs, strict=True)]
         bias = self._buffers["bias"]
         for position, (x, packed) in enumerate(zip(inputs, self._packed, strict=True), start=1):
@@ -82,7 +81,7 @@ class FastConvolution(nn.Module):
 
     def _apply(self, *arguments: Any, **options: Any) -> Any:
         self._packed = None  # it would stay behind on the old device
-        return super()._apply(*arguments, **options)
+        return super()._apply(*arguments, **options)  # type: ignore[no-untyped-call]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_packed": None}  # oneDNN's layouts can be neither copied nor saved
@@ -118,7 +117,7 @@ def _convolve(
 @functools.cache
 def fused_operators_work() -> bool:
     """Whether torch's internal operators are there and do what they did when this was written."""
-    if not torch.backends.mkldnn.is_available():
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     x = torch.linspace(-1, 1, 2 * 8 * 6 * 5).view(1, 16, 6, 5)
     weight = torch.linspace(-1, 1, 16 * 16 * 9).roll(700).view(16, 16, 3, 3)
@@ -126,7 +125,7 @@ def fused_operators_work() -> bool:
     conv = FastConvolution([weight[:, :8], weight[:, 8:]], bias)
     with torch.no_grad():
         try:
-            y = conv._fused(x.split(8, 1), "relu", last(x))
+            y = conv._fused(torch.split(x, 8, 1), "relu", last(x))
             gate = FastConvolution([weight], bias)._fused([x], "sigmoid", None)
         except (AttributeError, RuntimeError, TypeError):
             return False

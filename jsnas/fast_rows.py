@@ -201,8 +201,9 @@ class Program(nn.Module):
     def __init__(self, steps: Sequence[Step], streams: int, output: int, whole: Sequence[int] = ()) -> None:
         super().__init__()
         self.whole = frozenset(whole)
-        self.steps = nn.ModuleList(_needed(steps, output))
-        self.joined = frozenset(source.stream for step in self.steps for source in step.sources if source.radius)
+        kept = _needed(steps, output)
+        self.steps = nn.ModuleList(kept)
+        self.joined = frozenset(source.stream for step in kept for source in step.sources if source.radius)
         self.streams = streams
         self.output = output
 
@@ -229,7 +230,7 @@ class Program(nn.Module):
                 run.streams[number] = Rows(step.output_height(run), number in self.whole, number in self.joined)
         result, written = run.stream(self.output), 0
         while result.end < result.height:
-            if not any([_advance(step, run, readers) for step in steps]):
+            if not sum(_advance(step, run, readers) for step in steps):  # every one gets its turn
                 raise RuntimeError("No step can advance.")
             if result.end > written:
                 write(written, result.read(written, result.end))

@@ -57,9 +57,7 @@ class ConvolutionSum(Step):
             first, weights = together[0], [t.weight for t in together]
             self.convolutions.append(FastConvolution(weights, bias, first.dilation, first.groups))
             bias = None
-        if terms:
-            return
-        self.register_buffer("bias", None if bias is None else bias.detach().clone()[:, None, None])
+        assert bias is None, "a sum without convolutions has no bias"
 
     @override
     def compute(self, windows: list[Tensor], start: int, stop: int, run: Run) -> list[Tensor]:
@@ -81,8 +79,6 @@ class ConvolutionSum(Step):
         for x in windows[position:]:
             total = x.clone() if total is None else total.add_(x)
         assert total is not None
-        if not self.convolutions and self._buffers["bias"] is not None:
-            total.add_(self._buffers["bias"])
         return [total.relu_() if relu else total]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from jsnas.attentions import ATTENTIONS, Attention
 from jsnas.errors import InputError
 from jsnas.fast import fast_network
+from jsnas.fast_convolution import FastConvolution, fused_operators_work
 from jsnas.fast_rows import Program
 from jsnas.genotype import Genotype, edge_list
 from jsnas.network import JSNet, NetworkSettings
@@ -185,3 +187,65 @@ def test_batches_and_errors() -> None:
         with pytest.raises(InputError) as fast_error:
             fast(wrong)
         assert str(fast_error.value) == str(plain_error.value)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(
+    widths=st.lists(st.integers(1, 17), min_size=1, max_size=3),
+    outputs=st.integers(1, 33),
+    kernel=st.sampled_from([1, 3, 5]),
+    dilation=st.integers(1, 3),
+    size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    activation=st.sampled_from(["none", "relu", "sigmoid"]),
+    added=st.booleans(),
+    cut=st.booleans(),
+)
+def test_fast_convolution_is_a_convolution(
+    fused: bool,
+    widths: list[int],
+    outputs: int,
+    kernel: int,
+    dilation: int,
+    size: tuple[int, int],
+    activation: str,
+    added: bool,
+    cut: bool,
+) -> None:
+    if fused and not fused_operators_work():
+        pytest.skip("this torch has other internal operators")
+    dtype = torch.float32 if fused else torch.float64
+    torch.manual_seed(0)
+    plain = nn.Conv2d(sum(widths), outputs, kernel, padding=dilation * (kernel // 2), dilation=dilation).double()
+    weights = [w.to(dtype) for w in torch.split(plain.weight.detach(), widths, 1)]
+    conv = FastConvolution(weights, plain.bias.detach().to(dtype), dilation)  # type: ignore[union-attr]
+    x = torch.randn(1, sum(widths), size[0] + 1, size[1], dtype=torch.float64)[:, :, int(cut) :]
+    onto = torch.randn(1, outputs, *x.shape[2:], dtype=torch.float64) if added else None
+    with torch.no_grad():
+        expected = plain(x) if onto is None else plain(x) + onto
+        expected = {"none": lambda y: y, "relu": torch.relu, "sigmoid": torch.sigmoid}[activation](expected)
+        inputs = [part.to(dtype) for part in torch.split(x, widths, 1)]
+        for again in (conv, copy.deepcopy(conv)):  # packed by the first call, and a copy made after it
+            start = None if onto is None else onto.to(dtype, memory_format=torch.channels_last, copy=True)
+            y = again(inputs, activation, start)
+            assert torch.allclose(y.double(), expected, rtol=1e-5, atol=1e-5 if fused else 1e-10)
+
+
+def test_fast_is_plain_in_single_precision() -> None:
+    for seed, (operation, attention) in enumerate((o, a) for o in sorted(OPERATIONS) for a in sorted(ATTENTIONS)):
+        if "none" in (operation, attention):
+            continue
+        genotype = Genotype(
+            "sr",
+            tuple((edge, operation) for edge in edge_list(3)),
+            tuple((edge, attention) for edge in edge_list(3)),
+            2,
+        )
+        network = random_network(genotype, NetworkSettings(3, 2, 1, 16, 8), seed)
+        x = 255 * torch.rand(1, 3, 29, 37, dtype=torch.float64)
+        with torch.no_grad():
+            expected = network(x)
+        fast = fast_network(network.float())
+        assert relative_error(expected, fast(x.float())) < 1e-4, (operation, attention)
+        by_rows = run(fast.kept, x.float(), 8, 8)
+        assert relative_error(expected, by_rows) < 1e-4, (operation, attention)
