@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+import math
 import subprocess
 import sys
 import warnings
@@ -54,19 +55,37 @@ def own_point(change: dict[str, Any]) -> dict[str, float]:
     return {"seconds": min(times), "peak_memory_mib": memory}
 
 
+def power(points: dict[str, dict[str, float]], figure: str) -> float:
+    """The power of the setting that a figure grows with between the smallest and the largest point."""
+    first, last = min(points, key=float), max(points, key=float)
+    return math.log(points[last][figure] / points[first][figure]) / math.log(float(last) / float(first))
+
+
 def page(result: dict[str, Any]) -> str:
     """The figures as a Markdown page."""
     lines = [
         "# How a search grows",
         "",
         f"By `python -m benchmarks.growth --page benchmarks/growth.md` on {result['processor']}, {result['threads']} "
-        f"threads, {result['date'][:10]}: one iteration of `pc_darts` (both steps), super-resolution x2.",
-        "The middle point has 2 modules, 4 + 4 nodes, all candidates, 64 channels, batch 4, patches of 32 x 32; each",
-        "table changes one of these. Memory is what the process took above what it held before.",
+        f"threads, torch {result['versions']['torch']}, {result['date'][:10]}.",
+        "One iteration of `pc_darts` (both steps), super-resolution x2. The middle point has 2 modules, 4 + 4 nodes, all",
+        "candidates, 64 channels, batch 4, patches of 32 x 32; each table changes one of these. Memory is what the process",
+        "took above what it held before.",
     ]
     for axis, points in result["axes"].items():
-        lines += ["", f"| {axis} | seconds | MiB |", "|---|---|---|"]
+        lines += ["", f"| {axis} | seconds an iteration | peak memory (MiB) |", "|---|---|---|"]
         lines += [f"| {name} | {p['seconds']:.3f} | {p['peak_memory_mib']:.0f} |" for name, p in points.items()]
+    lines += ["", "## What it means for a bigger space", "", "Between the ends of each table the figures grow with"]
+    lines += ["", "| setting, to the power of | seconds | memory |", "|---|---|---|"]
+    for axis, points in result["axes"].items():
+        lines.append(f"| {axis} | {power(points, 'seconds'):.1f} | {power(points, 'peak_memory_mib'):.1f} |")
+    lines += [
+        "",
+        "A power of 1 doubles a figure with the setting, a power of 2 makes it four times as large; below 1, part of the",
+        "cost is there anyway. A graph of n nodes has n (n - 1) / 2 edges, so of all settings its nodes cost most. To guess",
+        "what a space takes, multiply the middle point by each setting's ratio to the power of its row; guesses far outside",
+        "the tables are guesses.",
+    ]
     return "\n".join(lines) + "\n"
 
 
