@@ -68,9 +68,9 @@ def page(result: dict[str, Any]) -> str:
         "",
         f"By `python -m benchmarks.growth --page benchmarks/growth.md` on {result['processor']}, {result['threads']} "
         f"threads, torch {result['versions']['torch']}, {result['date'][:10]}.",
-        "One iteration of `pc_darts` (both steps), super-resolution x2. The middle point has 2 modules, 4 + 4 nodes, all",
-        "candidates, 64 channels, batch 4, patches of 32 x 32; each table changes one of these. Memory is what the process",
-        "took above what it held before.",
+        "One iteration of `pc_darts` (both steps), super-resolution x2. The middle point has 2 modules, 4 + 4 nodes,",
+        "all candidates, 64 channels, batch 4, patches of 32 x 32; each table changes one of these. Memory is what",
+        "the process took above what it held before.",
     ]
     for axis, points in result["axes"].items():
         lines += ["", f"| {axis} | seconds an iteration | peak memory (MiB) |", "|---|---|---|"]
@@ -81,10 +81,10 @@ def page(result: dict[str, Any]) -> str:
         lines.append(f"| {axis} | {power(points, 'seconds'):.1f} | {power(points, 'peak_memory_mib'):.1f} |")
     lines += [
         "",
-        "A power of 1 doubles a figure with the setting, a power of 2 makes it four times as large; below 1, part of the",
-        "cost is there anyway. A graph of n nodes has n (n - 1) / 2 edges, so of all settings its nodes cost most. To guess",
-        "what a space takes, multiply the middle point by each setting's ratio to the power of its row; guesses far outside",
-        "the tables are guesses.",
+        "Where the setting doubles, a power of 1 doubles the figure and a power of 2 makes it four times as large;",
+        "below 1, part of the cost is there anyway. A graph of n nodes has n (n - 1) / 2 edges, so its nodes are dear;",
+        "more candidates on an edge cost little. To guess what a space takes, multiply the middle point by each",
+        "setting's ratio to the power in its row; far outside the tables that is a guess.",
     ]
     return "\n".join(lines) + "\n"
 

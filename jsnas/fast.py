@@ -65,6 +65,9 @@ class FastNetwork(nn.Module):
 
             def write(row: int, chunk: Tensor, k: int | slice = k) -> None:
                 nonlocal y
+                if chunk.shape[0] == x.shape[0] and chunk.shape[2] == scale * x.shape[2]:
+                    y = chunk  # all of it
+                    return
                 if y is None:
                     shape = (x.shape[0], chunk.shape[1], scale * x.shape[2], scale * x.shape[3])
                     y = chunk.new_empty(shape).contiguous(memory_format=torch.channels_last)
