@@ -18,6 +18,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import _WeightNorm
 
 from jsnas.attentions import (
     ChannelAttention,
@@ -139,17 +140,41 @@ def _other_values(kind: type[nn.Module], x: Tensor, entries: Entries) -> list[Te
     if kind is SkipAttention:
         return [x.new_ones(1, 1, 1, 1)] * len(entries)
     if kind in (ChannelAttention, ContrastChannelAttention):
-        statistic = x.mean((2, 3), keepdim=True)
+        # Divided after the sum: the gradient of a mean is a map as large as x, that of a sum needs no memory.
+        statistic = x.sum((2, 3), keepdim=True) / (x.shape[2] * x.shape[3])
         if kind is ContrastChannelAttention:
             variance = (x - statistic).square().mean((2, 3), keepdim=True)
             statistic = variance.clamp_min(1e-12).sqrt() + statistic
-        return [torch.sigmoid(block.excite(F.relu(block.squeeze(statistic)))) for _, block, _ in entries]
+        blocks = [block for _, block, _ in entries]
+        (squeeze, squeeze_bias), (excite, excite_bias) = (_joined(blocks, name) for name in ("squeeze", "excite"))
+        y = F.relu(F.conv2d(statistic, squeeze, squeeze_bias))
+        return list(torch.sigmoid(F.conv2d(y, excite, excite_bias, groups=len(blocks))).chunk(len(blocks), 1))
     if kind is SpatialAttention:
         y = torch.cat([x.amax(1, keepdim=True), x.mean(1, keepdim=True)], 1)
         kernel = torch.cat([block.conv.weight for _, block, _ in entries])
         bias = torch.cat([block.conv.bias for _, block, _ in entries])
         return list(torch.sigmoid(F.conv2d(y, kernel, bias, padding=2)).split(1, 1))
     return [block.gate(x) if hasattr(block, "gate") else block(x) for _, block, _ in entries]
+
+
+def _joined(blocks: Sequence[Any], name: str) -> tuple[Tensor, Tensor]:
+    """Kernel and bias of one layer of several blocks, one after the other; weight-normalised layers in one go."""
+    layers = [getattr(block, name) for block in blocks]
+    bias = torch.cat([layer.bias for layer in layers])
+    if not all(_is_weight_normed(layer) for layer in layers):
+        return torch.cat([layer.weight for layer in layers]), bias
+    originals = [layer.parametrizations.weight for layer in layers]
+    size = torch.cat([each.original0 for each in originals])
+    direction = torch.cat([each.original1 for each in originals])
+    return torch._weight_norm(direction, size, 0), bias
+
+
+def _is_weight_normed(layer: nn.Module) -> bool:
+    """Whether a layer's weight is normalised by output channel, and nothing else."""
+    found = getattr(layer, "parametrizations", {})
+    return list(found) == ["weight"] and [(type(p), getattr(p, "dim", None)) for p in found["weight"]] == [
+        (_WeightNorm, 0)
+    ]
 
 
 def _narrow_gates(x: Tensor, pa: Entries, cea: Entries, esa: Entries) -> None:
