@@ -31,6 +31,7 @@ from jsnas.attentions import (
 )
 from jsnas.network import AttentionSearchModule, Graph
 from jsnas.strategy.gated_sum import GatedInput, WideGate, gated_sum
+from jsnas.strategy.halves import point_dilation
 from jsnas.strategy.partial_channel import MixedAttention, WeightedNode
 
 
@@ -184,7 +185,9 @@ def _narrow_gates(x: Tensor, pa: Entries, cea: Entries, esa: Entries) -> None:
     kernels += [_composed(b.shortcut, b.squeeze) for _, b, _ in esa]
     if not kernels:
         return
-    narrow = F.conv2d(x, torch.cat([w for w, _ in kernels]), torch.cat([b for _, b in kernels]))
+    narrow = F.conv2d(
+        x, torch.cat([w for w, _ in kernels]), torch.cat([b for _, b in kernels]), dilation=point_dilation(x)
+    )
     widths = [sum(len(b) for _, b in part) for part in _parts(kernels, len(pa), len(cea), len(esa), len(esa))]
     of_pa, of_cea, of_esa, short = narrow.split(widths, 1)
     if pa:
@@ -201,7 +204,7 @@ def _pixel_gates(opened: Tensor, entries: Entries) -> None:
     for k in (2, 4):
         layers = [block.layers[k] for _, block, _ in entries]
         kernel = torch.block_diag(*(layer.weight[:, :, 0, 0] for layer in layers))[:, :, None, None]
-        y = F.conv2d(y, kernel, torch.cat([layer.bias for layer in layers]))
+        y = F.conv2d(y, kernel, torch.cat([layer.bias for layer in layers]), dilation=point_dilation(y))
         y = F.relu(y) if k == 2 else torch.sigmoid(y)
     for (g, _, weight), gate in zip(entries, y.split(1, 1), strict=True):
         g.thin.append(weight * gate)

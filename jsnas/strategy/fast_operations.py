@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from jsnas.network import Graph, OperationSearchModule
 from jsnas.operations import RDBCommon, RDBDil, RDBLight, RDBSep, RDBShallow, Skip, Zero
+from jsnas.strategy.halves import point_dilation
 from jsnas.strategy.partial_channel import PartialChannelEdge, WeightedNode
 
 _DENSE = (RDBCommon, RDBLight, RDBShallow, RDBSep)  # those with a linear end come first
@@ -57,8 +58,7 @@ class FastOperationPart:
         part: One that ``suits_operations``.
 
     Attributes:
-        kernels: Those of this pass for every node that edges leave (``make_kernels``); a call takes them, and makes
-            its own where there are none.
+        kernels: Those of this pass for every node that edges leave (``make_kernels``).
     """
 
     def __init__(self, part: OperationSearchModule) -> None:
@@ -79,12 +79,9 @@ class FastOperationPart:
     def __call__(self, x: Tensor) -> Tensor:
         """B x C x H x W to the same shape."""
         states = [self.part.reduce(x)]
-        if not self.kernels:
-            make_kernels([self], x.device)
-        kernels, self.kernels = self.kernels, []
         targets = iter(self.order)
         arriving: dict[int, list[Tensor]] = {}
-        for j, (edges, here) in enumerate(zip(self.leaving, kernels, strict=True), start=1):
+        for j, (edges, here) in enumerate(zip(self.leaving, self.kernels, strict=True), start=1):
             if edges:
                 for output in self._leave(states[-1], here, edges).chunk(edges, 1):
                     arriving.setdefault(next(targets)[1], []).append(output)
@@ -96,7 +93,7 @@ class FastOperationPart:
     def _leave(self, state: Tensor, kernel: dict[str, Tensor], edges: int) -> Tensor:
         """What E edges bring to their nodes, B x EC x H x W."""
         x = state[:, : self.selected].contiguous(memory_format=torch.channels_last)
-        y = F.conv2d(state, kernel["state"].flatten(0, 1), kernel["bias"].flatten())
+        y = F.conv2d(state, kernel["state"].flatten(0, 1), kernel["bias"].flatten(), dilation=point_dilation(x))
         if self.dense:
             half = kernel["open"].transpose(0, 1).flatten(0, 2)  # first and second cells, each by edge
             opened, second = F.conv2d(x, half, padding=1).chunk(2, 1)
@@ -250,7 +247,9 @@ def _by_edge(x: Tensor, edges: int) -> Tensor:
 
 def _grouped(x: Tensor, kernel: Tensor) -> Tensor:
     """A convolution that keeps the size; kernel is E x outputs x inputs x k x k, and every edge a group."""
-    return F.conv2d(x, kernel.flatten(0, 1), padding=kernel.shape[-1] // 2, groups=len(kernel))
+    side = kernel.shape[-1]
+    dilation = point_dilation(x) if side == 1 else 1
+    return F.conv2d(x, kernel.flatten(0, 1), padding=side // 2, dilation=dilation, groups=len(kernel))
 
 
 def _centred(kernel: Tensor) -> Tensor:
