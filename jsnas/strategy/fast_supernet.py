@@ -38,19 +38,22 @@ class FastSupernet:
 
     Args:
         supernet: A space that ``PartialChannelDARTS`` has mutated. Its weights become channels-last.
-        halves: How passes that learn go in two halves of the batch, or ``None`` for batches as a whole. Takes effect
-            only where every module is one whose images do not depend on each other.
+        in_halves: Whether passes that learn go in two halves of the batch, each on half of torch's threads. They do
+            only on a CPU, and where every module is known to treat each image on its own.
     """
 
-    def __init__(self, supernet: nn.Module, halves: Halves | None = None) -> None:
+    def __init__(self, supernet: nn.Module, in_halves: bool = False) -> None:
         supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's types
         self._replaced: list[nn.Module] = []
         self._attentions: list[FastAttentionGraph] = []
         self._operations: list[FastOperationPart] = []
-        self._halves = halves if all(map(_knows_one_image, supernet.modules())) else None
+        parameters = dict(supernet.named_parameters())
+        on_cpu = all(p.device.type == "cpu" for p in parameters.values())
+        suits_halves = in_halves and on_cpu and all(map(_knows_one_image, supernet.modules()))
+        self._halves = Halves(torch.get_num_threads()) if suits_halves else None
         self._points: list[nn.Conv2d] = []
-        self._architecture = [p for name, p in supernet.named_parameters() if "_arch_" in name]
-        self._weights = [p for name, p in supernet.named_parameters() if "_arch_" not in name]
+        self._architecture = [p for name, p in parameters.items() if "_arch_" in name]
+        self._weights = [p for name, p in parameters.items() if "_arch_" not in name]
         self._weights_learn = True
         for module in supernet.modules():
             if type(module) is nn.Conv2d and module.kernel_size == (1, 1):
@@ -81,10 +84,13 @@ class FastSupernet:
             del module.__dict__["forward"]
         for module in self._points:
             module.dilation = (1, 1)
+        if self._halves is not None:
+            self._halves.close()
+            self._halves = None
         self._replaced, self._attentions, self._operations, self._points = [], [], [], []
 
     def _pass_of(self, forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-        """A pass of the supernet that begins with the operations' kernels."""
+        """A pass of the supernet that begins with the operations' kernels, and goes in halves where it should."""
 
         def with_kernels(x: Tensor) -> Tensor:
             if self._operations:

@@ -29,16 +29,16 @@ class Halves:
     """Two halves at once: one on the calling thread, one on a thread that is kept.
 
     Args:
-        threads: Of torch in a pass as a whole, 2 or more.
+        threads: Of torch in a pass as a whole; each half has half of them, and one at least.
     """
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
-        self._other = ThreadPoolExecutor(1, "half", torch.set_num_threads, (threads // 2,))
+        self._other = ThreadPoolExecutor(1, "half", torch.set_num_threads, (max(threads // 2, 1),))
 
     def both(self, one: Callable[[], T], other: Callable[[], T]) -> tuple[T, T]:
         """What the two return; an error of either is raised when both have ended."""
-        torch.set_num_threads(self.threads // 2)
+        torch.set_num_threads(max(self.threads // 2, 1))
         try:
             future: Future[T] = self._other.submit(other)
             try:

@@ -99,7 +99,8 @@ class PartialChannelModule(AlternatingModule):
         self._masked_edges = [m for m in self.modules() if isinstance(m, PartialChannelEdge)]
         self._mixed = [m for m in self.modules() if isinstance(m, MixedEdge | WeightedNode)]
         if self._takes_fast_form(self.device):
-            self._fast = FastSupernet(self.training_module.model)
+            halves = self.trainer.world_size == 1 and torch.get_num_threads() % 2 == 0
+            self._fast = FastSupernet(self.training_module.model, halves)
 
     def on_train_end(self) -> None:
         """Takes the fast form out."""
