@@ -47,7 +47,7 @@ class FastSupernet:
         self._replaced: list[nn.Module] = []
         self._attentions: list[FastAttentionGraph] = []
         self._operations: list[FastOperationPart] = []
-        parameters = dict(supernet.named_parameters())
+        parameters: dict[str, Tensor] = dict(supernet.named_parameters())
         on_cpu = all(p.device.type == "cpu" for p in parameters.values())
         suits_halves = in_halves and on_cpu and all(map(_knows_one_image, supernet.modules()))
         self._halves = Halves(torch.get_num_threads()) if suits_halves else None

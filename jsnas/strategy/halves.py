@@ -92,7 +92,8 @@ class _InHalves(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
         def half(end: Tensor, dy: Tensor) -> tuple[Tensor | None, ...]:
-            return torch.autograd.grad(end, ctx.inner, dy, allow_unused=True)
+            gradients: tuple[Tensor | None, ...] = torch.autograd.grad(end, ctx.inner, dy, allow_unused=True)
+            return gradients
 
         (one, other), (dy_one, dy_other) = ctx.ends, outputs[0].tensor_split(2)
         ctx.ends = None
