@@ -45,7 +45,8 @@ class PartialChannelSettings(DifferentiableSettings):
         edge_normalization: Whether the inputs of an operation node are weighted by a softmax of their own.
         second_order: Whether the architecture gradient looks through one unrolled step of the weights.
         fast: Whether the supernet computes in its fast form (``jsnas.strategy.fast_supernet``), at any precision on
-            a GPU and at 32-true on a CPU.
+            a GPU and at 32-true on a CPU; there, on an even number of threads and with blocks of ours alone, a batch
+            goes in two halves at once.
 
     Raises:
         InputError: If a value is out of its range.
