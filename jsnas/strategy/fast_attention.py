@@ -18,6 +18,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import _WeightNorm
 
 from jsnas.attentions import (
     ChannelAttention,
@@ -30,6 +31,7 @@ from jsnas.attentions import (
 )
 from jsnas.network import AttentionSearchModule, Graph
 from jsnas.strategy.gated_sum import GatedInput, WideGate, gated_sum
+from jsnas.strategy.halves import point_dilation
 from jsnas.strategy.partial_channel import MixedAttention, WeightedNode
 
 
@@ -139,17 +141,41 @@ def _other_values(kind: type[nn.Module], x: Tensor, entries: Entries) -> list[Te
     if kind is SkipAttention:
         return [x.new_ones(1, 1, 1, 1)] * len(entries)
     if kind in (ChannelAttention, ContrastChannelAttention):
-        statistic = x.mean((2, 3), keepdim=True)
+        # Divided after the sum: the gradient of a mean is a map as large as x, that of a sum needs no memory.
+        statistic = x.sum((2, 3), keepdim=True) / (x.shape[2] * x.shape[3])
         if kind is ContrastChannelAttention:
             variance = (x - statistic).square().mean((2, 3), keepdim=True)
             statistic = variance.clamp_min(1e-12).sqrt() + statistic
-        return [torch.sigmoid(block.excite(F.relu(block.squeeze(statistic)))) for _, block, _ in entries]
+        blocks = [block for _, block, _ in entries]
+        (squeeze, squeeze_bias), (excite, excite_bias) = (_joined(blocks, name) for name in ("squeeze", "excite"))
+        y = F.relu(F.conv2d(statistic, squeeze, squeeze_bias))
+        return list(torch.sigmoid(F.conv2d(y, excite, excite_bias, groups=len(blocks))).chunk(len(blocks), 1))
     if kind is SpatialAttention:
         y = torch.cat([x.amax(1, keepdim=True), x.mean(1, keepdim=True)], 1)
         kernel = torch.cat([block.conv.weight for _, block, _ in entries])
         bias = torch.cat([block.conv.bias for _, block, _ in entries])
         return list(torch.sigmoid(F.conv2d(y, kernel, bias, padding=2)).split(1, 1))
     return [block.gate(x) if hasattr(block, "gate") else block(x) for _, block, _ in entries]
+
+
+def _joined(blocks: Sequence[Any], name: str) -> tuple[Tensor, Tensor]:
+    """Kernel and bias of one layer of several blocks, one after the other; weight-normalised layers in one go."""
+    layers = [getattr(block, name) for block in blocks]
+    bias = torch.cat([layer.bias for layer in layers])
+    if not all(_is_weight_normed(layer) for layer in layers):
+        return torch.cat([layer.weight for layer in layers]), bias
+    originals = [layer.parametrizations.weight for layer in layers]
+    size = torch.cat([each.original0 for each in originals])
+    direction = torch.cat([each.original1 for each in originals])
+    return torch._weight_norm(direction, size, 0), bias
+
+
+def _is_weight_normed(layer: nn.Module) -> bool:
+    """Whether a layer's weight is normalised by output channel, and nothing else."""
+    found = getattr(layer, "parametrizations", {})
+    return list(found) == ["weight"] and [(type(p), getattr(p, "dim", None)) for p in found["weight"]] == [
+        (_WeightNorm, 0)
+    ]
 
 
 def _narrow_gates(x: Tensor, pa: Entries, cea: Entries, esa: Entries) -> None:
@@ -159,7 +185,9 @@ def _narrow_gates(x: Tensor, pa: Entries, cea: Entries, esa: Entries) -> None:
     kernels += [_composed(b.shortcut, b.squeeze) for _, b, _ in esa]
     if not kernels:
         return
-    narrow = F.conv2d(x, torch.cat([w for w, _ in kernels]), torch.cat([b for _, b in kernels]))
+    narrow = F.conv2d(
+        x, torch.cat([w for w, _ in kernels]), torch.cat([b for _, b in kernels]), dilation=point_dilation(x)
+    )
     widths = [sum(len(b) for _, b in part) for part in _parts(kernels, len(pa), len(cea), len(esa), len(esa))]
     of_pa, of_cea, of_esa, short = narrow.split(widths, 1)
     if pa:
@@ -176,7 +204,7 @@ def _pixel_gates(opened: Tensor, entries: Entries) -> None:
     for k in (2, 4):
         layers = [block.layers[k] for _, block, _ in entries]
         kernel = torch.block_diag(*(layer.weight[:, :, 0, 0] for layer in layers))[:, :, None, None]
-        y = F.conv2d(y, kernel, torch.cat([layer.bias for layer in layers]))
+        y = F.conv2d(y, kernel, torch.cat([layer.bias for layer in layers]), dilation=point_dilation(y))
         y = F.relu(y) if k == 2 else torch.sigmoid(y)
     for (g, _, weight), gate in zip(entries, y.split(1, 1), strict=True):
         g.thin.append(weight * gate)

@@ -9,11 +9,14 @@ A node's outgoing edges read the same q = C/K channels x, so their candidates ar
 * everything after the last ReLU is linear: the closing convolutions, the candidates' weights (Eq. 5), the edge's weight
   into its node, the channels that pass unchanged (Eq. 6) and the shuffle are one kernel for each map they read.
 
-Blocks of one edge lie beside each other, so edges are the groups of a convolution. Maps are channels-last.
+Blocks of one edge lie beside each other, so edges are the groups of a convolution. Maps are channels-last. The kernels
+of all modules are made together, once a pass: it is hundreds of small steps, whatever the number of edges.
 """
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -22,6 +25,7 @@ from torch import Tensor, nn
 
 from jsnas.network import Graph, OperationSearchModule
 from jsnas.operations import RDBCommon, RDBDil, RDBLight, RDBSep, RDBShallow, Skip, Zero
+from jsnas.strategy.halves import point_dilation
 from jsnas.strategy.partial_channel import PartialChannelEdge, WeightedNode
 
 _DENSE = (RDBCommon, RDBLight, RDBShallow, RDBSep)  # those with a linear end come first
@@ -52,12 +56,17 @@ class FastOperationPart:
 
     Args:
         part: One that ``suits_operations``.
+
+    Attributes:
+        kernels: Those of this pass for every node that edges leave (``make_kernels``).
     """
 
     def __init__(self, part: OperationSearchModule) -> None:
         self.part = part
         targets = list(enumerate(part.graph.inputs, start=1))
         self.order = sorted((i, j) for j, inputs in targets for i in inputs)
+        self.leaving = [sum(i == node for i, _ in self.order) for node in range(len(part.graph.nodes))]
+        self.kernels: list[dict[str, Tensor]] = []
         self.edges: list[Any] = [part.graph.edges[f"{i}_{j}"] for i, j in self.order]
         first = self.edges[0]
         self.kinds = [type(first[name]) for name in first.names]
@@ -70,16 +79,12 @@ class FastOperationPart:
     def __call__(self, x: Tensor) -> Tensor:
         """B x C x H x W to the same shape."""
         states = [self.part.reduce(x)]
-        with torch.autocast(x.device.type, enabled=False):
-            kernels = self._kernels()
+        targets = iter(self.order)
         arriving: dict[int, list[Tensor]] = {}
-        for j in range(1, len(self.part.graph.nodes) + 1):
-            leaving = [k for k, (i, _) in enumerate(self.order) if i == j - 1]
-            if leaving:
-                here = {name: kernel[leaving[0] : leaving[-1] + 1] for name, kernel in kernels.items()}
-                outputs = self._leave(states[-1], here, len(leaving)).chunk(len(leaving), 1)
-                for k, output in zip(leaving, outputs, strict=True):
-                    arriving.setdefault(self.order[k][1], []).append(output)
+        for j, (edges, here) in enumerate(zip(self.leaving, self.kernels, strict=True), start=1):
+            if edges:
+                for output in self._leave(states[-1], here, edges).chunk(edges, 1):
+                    arriving.setdefault(next(targets)[1], []).append(output)
             terms = arriving.pop(j)
             states.append(sum(terms[1:], terms[0]))
         y: Tensor = self.part.fuse(torch.cat(states, 1))
@@ -88,7 +93,7 @@ class FastOperationPart:
     def _leave(self, state: Tensor, kernel: dict[str, Tensor], edges: int) -> Tensor:
         """What E edges bring to their nodes, B x EC x H x W."""
         x = state[:, : self.selected].contiguous(memory_format=torch.channels_last)
-        y = F.conv2d(state, kernel["state"].flatten(0, 1), kernel["bias"].flatten())
+        y = F.conv2d(state, kernel["state"].flatten(0, 1), kernel["bias"].flatten(), dilation=point_dilation(x))
         if self.dense:
             half = kernel["open"].transpose(0, 1).flatten(0, 2)  # first and second cells, each by edge
             opened, second = F.conv2d(x, half, padding=1).chunk(2, 1)
@@ -124,60 +129,80 @@ class FastOperationPart:
         x2 = F.relu(_grouped(depthwise(y, "dilated_second3", 3), kernel["dilated_second1"]))
         return joined(x1, x2)
 
-    def _blocks(self, kind: type[nn.Module]) -> list[Any]:
-        return [edge[edge.names[self.kinds.index(kind)]] for edge in self.edges]
 
-    def _kernels(self) -> dict[str, Tensor]:
-        """All kernels by name; the first dimension is the edge."""
-        q = self.selected
-        weights = torch.stack([edge.weights() for edge in self.edges])  # edges x candidates
-        place = self.place.to(weights)
-        alpha = {kind: weights[:, k, None, None] for k, kind in enumerate(self.kinds)}
-        into = place[:, :q] * self._strengths(weights)  # edges x C x q
-        eye = torch.eye(q).to(weights)
-        kernels: dict[str, Tensor] = {}
-        mixed = alpha[Skip] * eye if Skip in alpha else weights.new_zeros(len(weights), q, q)
-        bias = weights.new_zeros(len(weights), q, 1)
-        first_ends, second_ends = [], []
-        for kind in (*self.dense, *([RDBDil] if RDBDil in alpha else [])):
-            blocks = self._blocks(kind)
-            fuse = torch.stack([block.fuse.weight for block in blocks])[..., 0, 0]
-            of_x, of_x1, of_x2 = (alpha[kind] * fuse).split(q, 2)
-            mixed = mixed + of_x + alpha[kind] * eye
-            bias = bias + alpha[kind] * torch.stack([block.fuse.bias for block in blocks])[..., None]
-            if kind is RDBDil:
-                kernels["dilated_end"] = (into @ torch.cat([of_x1, of_x2], 2))[..., None, None]
-                kernels |= _dilated_kernels(blocks, q)
-                continue
-            first_ends.append(of_x1)
-            if kind in _LINEAR_END:
-                closing = torch.stack([block.cell2[-1].weight for block in blocks])
-                second_ends.append((of_x2 @ closing.flatten(2)).view_as(closing))
-            else:
-                second_ends.append(_centred(of_x2[..., None, None]))
-        if self.dense:
-            cells = [_dense_cells(kind, self._blocks(kind)) for kind in self.dense]
-            opening = [torch.cat([each[k] for each in cells], 1) for k in (0, 1)]
-            kernels["open"] = torch.stack(opening, 1)
-            kernels["second"] = _diagonal([second for _, _, second in cells])
-            kernels["first_end"] = (into @ torch.cat(first_ends, 2))[..., None, None]
-            ends = torch.cat(second_ends, 2)
-            kernels["second_end"] = (into @ ends.flatten(2)).unflatten(2, ends.shape[2:])
-            inner = [torch.stack([b.cell1[-1].weight for b in self._blocks(k)]) for k in self.dense if k in _LINEAR_END]
-            if inner:
-                kernels["inner"] = _diagonal(inner)
-        passed = place[:, q:] * self._strengths(weights)
-        kernels["state"] = torch.cat([into @ mixed, passed], 2)[..., None, None]
-        kernels["bias"] = (into @ bias).squeeze(2)
-        return kernels
+def make_kernels(parts: Sequence[FastOperationPart], device: torch.device) -> None:
+    """Gives every part its kernels for the next pass; the parts have the same candidates and sizes."""
+    with torch.autocast(device.type, enabled=False):
+        kernels = _kernels(parts)
+    sizes = [edges for part in parts for edges in part.leaving]
+    pieces = {name: kernel.split(sizes) for name, kernel in kernels.items()}
+    nodes = iter([{name: piece[k] for name, piece in pieces.items()} for k in range(len(sizes))])
+    for part in parts:
+        part.kernels = list(itertools.islice(nodes, len(part.leaving)))
 
-    def _strengths(self, like: Tensor) -> Tensor:
-        """The weight of each edge into its node, edges x 1 x 1."""
-        strengths: dict[tuple[int, int], Tensor] = {}
-        for j, (node, inputs) in enumerate(zip(self.part.graph.nodes, self.part.graph.inputs, strict=True), start=1):
+
+def _kernels(parts: Sequence[FastOperationPart]) -> dict[str, Tensor]:
+    """All kernels by name; the first dimension is the edge, part after part."""
+    first, edges = parts[0], [edge for part in parts for edge in part.edges]
+    q, kinds, dense = first.selected, first.kinds, first.dense
+    of_label = {edge.label: edge.weights() for edge in edges}  # edges of one label share their parameters
+    weights = torch.stack([of_label[edge.label] for edge in edges])  # edges x candidates
+    strengths = _strengths(parts, weights)
+    place = first.place.to(weights)
+
+    def blocks_of(kind: type[nn.Module]) -> list[Any]:
+        return [edge[edge.names[kinds.index(kind)]] for edge in edges]
+
+    alpha = {kind: weights[:, k, None, None] for k, kind in enumerate(kinds)}
+    into = place[:, :q] * strengths  # edges x C x q
+    eye = torch.eye(q).to(weights)
+    kernels: dict[str, Tensor] = {}
+    mixed = alpha[Skip] * eye if Skip in alpha else weights.new_zeros(len(weights), q, q)
+    bias = weights.new_zeros(len(weights), q, 1)
+    first_ends, second_ends = [], []
+    for kind in (*dense, *([RDBDil] if RDBDil in alpha else [])):
+        blocks = blocks_of(kind)
+        fuse = torch.stack([block.fuse.weight for block in blocks])[..., 0, 0]
+        of_x, of_x1, of_x2 = (alpha[kind] * fuse).split(q, 2)
+        mixed = mixed + of_x + alpha[kind] * eye
+        bias = bias + alpha[kind] * torch.stack([block.fuse.bias for block in blocks])[..., None]
+        if kind is RDBDil:
+            kernels["dilated_end"] = (into @ torch.cat([of_x1, of_x2], 2))[..., None, None]
+            kernels |= _dilated_kernels(blocks, q)
+            continue
+        first_ends.append(of_x1)
+        if kind in _LINEAR_END:
+            closing = torch.stack([block.cell2[-1].weight for block in blocks])
+            second_ends.append((of_x2 @ closing.flatten(2)).view_as(closing))
+        else:
+            second_ends.append(_centred(of_x2[..., None, None]))
+    if dense:
+        cells = [_dense_cells(kind, blocks_of(kind)) for kind in dense]
+        opening = [torch.cat([each[k] for each in cells], 1) for k in (0, 1)]
+        kernels["open"] = torch.stack(opening, 1)
+        kernels["second"] = _diagonal([second for _, _, second in cells])
+        kernels["first_end"] = (into @ torch.cat(first_ends, 2))[..., None, None]
+        ends = torch.cat(second_ends, 2)
+        kernels["second_end"] = (into @ ends.flatten(2)).unflatten(2, ends.shape[2:])
+        inner = [torch.stack([b.cell1[-1].weight for b in blocks_of(k)]) for k in dense if k in _LINEAR_END]
+        if inner:
+            kernels["inner"] = _diagonal(inner)
+    passed = place[:, q:] * strengths
+    kernels["state"] = torch.cat([into @ mixed, passed], 2)[..., None, None]
+    kernels["bias"] = (into @ bias).squeeze(2)
+    return kernels
+
+
+def _strengths(parts: Sequence[FastOperationPart], like: Tensor) -> Tensor:
+    """The weight of each edge into its node, edges x 1 x 1."""
+    strengths: list[Tensor] = []
+    for part in parts:
+        graph, found = part.part.graph, dict[tuple[int, int], Tensor]()
+        for j, (node, inputs) in enumerate(zip(graph.nodes, graph.inputs, strict=True), start=1):
             values = node.weights() if isinstance(node, WeightedNode) else like.new_ones(len(inputs))
-            strengths |= {(i, j): value for i, value in zip(inputs, values.unbind(), strict=True)}
-        return torch.stack([strengths[edge] for edge in self.order])[:, None, None]
+            found |= {(i, j): value for i, value in zip(inputs, values.unbind(), strict=True)}
+        strengths += [found[edge] for edge in part.order]
+    return torch.stack(strengths)[:, None, None]
 
 
 def _dense_cells(kind: type[nn.Module], blocks: list[Any]) -> tuple[Tensor, Tensor, Tensor]:
@@ -222,7 +247,9 @@ def _by_edge(x: Tensor, edges: int) -> Tensor:
 
 def _grouped(x: Tensor, kernel: Tensor) -> Tensor:
     """A convolution that keeps the size; kernel is E x outputs x inputs x k x k, and every edge a group."""
-    return F.conv2d(x, kernel.flatten(0, 1), padding=kernel.shape[-1] // 2, groups=len(kernel))
+    side = kernel.shape[-1]
+    dilation = point_dilation(x) if side == 1 else 1
+    return F.conv2d(x, kernel.flatten(0, 1), padding=side // 2, dilation=dilation, groups=len(kernel))
 
 
 def _centred(kernel: Tensor) -> Tensor:

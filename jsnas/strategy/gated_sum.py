@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from jsnas.strategy.halves import point_dilation
+
 
 @dataclass(frozen=True)
 class WideGate:
@@ -136,10 +138,11 @@ class _WideGradient:
         if repeats > 1:  # a depthwise convolution of repeated channels has the faster gradients
             narrow = _repeated(narrow, repeats) if self.needs_kernel else dlogit  # only its shape matters
         pad = [kernel.shape[-1] // 2] * 2
+        dilation = [_dilation(kernel)] * 2
         bias_sizes = [len(kernel)] if self.bias is not None else None
         mask = [self.needs_narrow, self.needs_kernel, self.needs_kernel and self.bias is not None]
         dnarrow, dkernel, dbias = torch.ops.aten.convolution_backward(
-            dlogit, narrow, kernel, bias_sizes, [1, 1], pad, [1, 1], False, [0, 0], groups, mask
+            dlogit, narrow, kernel, bias_sizes, [1, 1], pad, dilation, False, [0, 0], groups, mask
         )
         if self.dnarrow is not None:
             by_pixel = dnarrow.permute(0, 2, 3, 1).unflatten(-1, (-1, repeats))
@@ -162,7 +165,12 @@ def _repeated(x: Tensor, times: int) -> Tensor:
 
 
 def _conv(narrow: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
-    return F.conv2d(narrow, kernel, bias, padding=kernel.shape[-1] // 2, groups=narrow.shape[1] // kernel.shape[1])
+    groups = narrow.shape[1] // kernel.shape[1]
+    return F.conv2d(narrow, kernel, bias, 1, kernel.shape[-1] // 2, _dilation(kernel), groups)
+
+
+def _dilation(kernel: Tensor) -> int:
+    return point_dilation(kernel) if kernel.shape[-1] == 1 else 1
 
 
 def _gate(

@@ -45,7 +45,8 @@ class PartialChannelSettings(DifferentiableSettings):
         edge_normalization: Whether the inputs of an operation node are weighted by a softmax of their own.
         second_order: Whether the architecture gradient looks through one unrolled step of the weights.
         fast: Whether the supernet computes in its fast form (``jsnas.strategy.fast_supernet``), at any precision on
-            a GPU and at 32-true on a CPU.
+            a GPU and at 32-true on a CPU; there, on an even number of threads and with blocks of ours alone, a batch
+            goes in two halves at once.
 
     Raises:
         InputError: If a value is out of its range.
@@ -99,7 +100,8 @@ class PartialChannelModule(AlternatingModule):
         self._masked_edges = [m for m in self.modules() if isinstance(m, PartialChannelEdge)]
         self._mixed = [m for m in self.modules() if isinstance(m, MixedEdge | WeightedNode)]
         if self._takes_fast_form(self.device):
-            self._fast = FastSupernet(self.training_module.model)
+            halves = self.trainer.world_size == 1 and torch.get_num_threads() % 2 == 0
+            self._fast = FastSupernet(self.training_module.model, halves)
 
     def on_train_end(self) -> None:
         """Takes the fast form out."""

@@ -13,6 +13,7 @@ from jsnas.network import AttentionSearchModule, JointSearchModule, OperationSea
 from jsnas.operations import OPERATIONS
 from jsnas.strategy import PartialChannelDARTS, PartialChannelSettings
 from jsnas.strategy.fast_supernet import FastSupernet
+from jsnas.strategy.halves import Halves
 from jsnas.strategy.partial_channel import MixedEdge, WeightedNode
 from search_spaces import AttentionSearchSpace, JointSearchSpace, OperationSearchSpace
 
@@ -164,6 +165,69 @@ def test_what_a_step_does_not_use_is_not_computed_and_the_rest_stays() -> None:
     architecture = values(network, x)
     assert_equal({name: architecture[name] for name in alphas}, {name: plain[name] for name in alphas})
     assert not any("expand" in name for name in architecture)
+
+
+@pytest.mark.parametrize(
+    ("make", "settings"),
+    [
+        (lambda: JointSearchSpace("sr", 2, **SMALL), {}),
+        (lambda: JointSearchSpace("deblock", 1, **SMALL, inputs=2), {"mask": "random"}),
+        (lambda: AttentionSearchSpace("denoise", 1, 2, 24), {}),
+    ],
+    ids=["paper", "random", "a"],
+)
+@pytest.mark.parametrize("images", [1, 2, 5])
+def test_halves_of_a_batch(make: Any, settings: dict[str, Any], images: int) -> None:
+    network = supernet(make(), **settings)
+    x = 255 * torch.rand(images, 3 if network.task_name == "sr" else 1, 17, 22, dtype=torch.float64)
+    plain, threads = values(network, x), torch.get_num_threads()
+    fast_form = FastSupernet(network, in_halves=True)
+    first = values(network, x)
+    assert_equal(first, plain)
+    again = values(network, x)
+    assert all(torch.equal(again[name], value) for name, value in first.items())
+    fast_form.weights_learn(False)
+    alphas = {name for name in plain if "_arch_" in name}
+    architecture = values(network, x)
+    assert_equal({name: architecture[name] for name in alphas}, {name: plain[name] for name in alphas})
+    fast_form.remove()
+    assert torch.get_num_threads() == threads
+    assert_equal(values(network, x), plain)
+
+
+class BatchBlur(Blur):
+    """A user's block whose images depend on each other."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * x.mean()
+
+
+@pytest.mark.parametrize("own", [BatchBlur, Blur])
+def test_batches_with_blocks_of_a_users_own_stay_whole(own: type[nn.Module]) -> None:
+    network = supernet(JointSearchSpace("sr", 2, **SMALL, attentions=["esa", f"{__name__}:{own.__name__}"]))
+    x = 255 * torch.rand(4, 3, 16, 16, dtype=torch.float64)
+    plain = values(network, x)
+    sizes = set[int]()
+    block = next(module for module in network.modules() if isinstance(module, own))
+    block.register_forward_hook(lambda module, inputs, output: sizes.add(len(output)))
+    FastSupernet(network, in_halves=True)
+    assert_equal(values(network, x), plain)
+    assert sizes == {4}
+
+
+def test_an_error_in_one_half_is_raised_and_the_threads_are_put_back() -> None:
+    threads = torch.get_num_threads()
+    halves = Halves(threads)
+    for calls in ((_broken, lambda: 1), (lambda: 1, _broken)):
+        with pytest.raises(ZeroDivisionError):
+            halves.both(*calls)
+        assert torch.get_num_threads() == threads
+    assert halves.both(lambda: 1, lambda: 2) == (1, 2)
+    halves.close()
+
+
+def _broken() -> int:
+    return 1 // 0
 
 
 def test_the_fast_form_is_in_place_where_it_can_be() -> None:
