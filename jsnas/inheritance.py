@@ -240,7 +240,7 @@ def _spread_convolution(narrow: nn.Conv2d, wide: nn.Conv2d, groups: int, maps: i
     if narrow.groups == wide.groups == 1:
         if narrow.in_channels % maps or wide.in_channels != groups * narrow.in_channels:
             raise _NotWidenedError
-        kernel = narrow.weight.unflatten(1, (maps, -1))  # a, f, b
+        kernel = narrow.weight.reshape(narrow.out_channels, maps, -1, *narrow.kernel_size)  # a, f, b
         blocks = kernel.new_zeros(groups, len(kernel), maps, groups, *kernel.shape[2:])
         for g in range(groups):
             blocks[g, :, :, g] = kernel
@@ -262,5 +262,5 @@ def _put(wide: Tensor, narrow: Tensor, groups: int, maps: int) -> None:
         return
     if len(narrow) % maps or wide.shape != (groups * len(narrow), *narrow.shape[1:]):
         raise _NotWidenedError
-    parts = narrow.unflatten(0, (maps, 1, -1))  # f, group, b
+    parts = narrow.reshape(maps, 1, -1, *narrow.shape[1:])  # f, group, b
     wide.copy_(parts.expand(-1, groups, *parts.shape[2:]).flatten(0, 2))
