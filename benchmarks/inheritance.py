@@ -78,7 +78,7 @@ def page(content: dict[str, Any]) -> str:
         for n in steps
     ]
     last = verdict("A network that inherits", "one from scratch", gaps[steps[-1]], str(steps[-1]) in kept)
-    starts = sorted({p["start"] for p in pairs})
+    whole = sum(p["start"].endswith(" 0 fresh") for p in pairs)
     return f"""# Starting from the supernet's weights
 
 Does `jsnas train --inherit` pay at equal steps? {len(pairs)} searches on the photographs of scikit-image, with seeds of
@@ -93,10 +93,10 @@ the steps.
 
 **After {steps[-1]} steps: {last}.**
 
-What was inherited: {"; ".join(starts)}.
+In {whole} of {len(pairs)} pairs nothing started fresh; of the first, {pairs[0]["start"]}.
 
 Settings: super-resolution x2, `demo` with {used["search_iterations"]} iterations of search (K = {used["partial"]}),
-{used["train_iterations"]} of training, {used["channels"]} channels ({used["inner_channels"]} in the operation graph),
+{used["train_iterations"]} of training, {used["channels"]} channels ({used["inner_channels"]} in the operation graph) and
 {used["modules"]} module. An iteration of search is not counted as a step of training: the inherited weights have learnt
 in the search, which had to be paid anyway.
 

@@ -22,14 +22,19 @@ def read_supernet(folder: Path) -> dict[str, Tensor]:
     """The weights of a search's supernet, from its newest state.
 
     Args:
-        folder: The run folder of a one-shot search.
+        folder: The run folder of a one-shot search, of a demo, or of one task of a search for several.
 
     Raises:
         InputError: If it is no such folder, or its search has left no supernet.
     """
     if not (folder / "config.yaml").is_file():
         raise InputError(f"'{folder}' is no run folder of a search; give --inherit the --out of `jsnas search`.")
+    if (folder / "search" / "config.yaml").is_file():  # a demo
+        folder = folder / "search"
     state = load_newest_state(folder / "states")
+    if state is None:
+        several = load_newest_state(folder.resolve().parent / "states") or {}
+        state = several.get("tasks", {}).get(folder.resolve().name)
     if state is None:
         raise InputError(
             f"The run in '{folder}' holds no supernet to inherit from: a multi-trial strategy, or one that cannot be "

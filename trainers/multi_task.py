@@ -138,10 +138,10 @@ def multi_task_search(config: Config, sources: Sequence[str], out: Path, resume:
             patch_stream(data[label], configs[label], images)
     with RunFolder(out, config, resume) as run, contextlib.ExitStack() as stack:
         state = load_newest_state(out / "states") if resume else None
-        if state is not None and sorted(state["tasks"]) != sorted(configs):
+        if state is not None and sorted(state.get("tasks", ())) != sorted(configs):
+            before = ", ".join(state.get("tasks", ())) or "one task"
             raise InputError(
-                f"The run in '{out}' is of {', '.join(state['tasks'])}, but {', '.join(configs)} were given; carry it "
-                "on with the same tasks."
+                f"The run in '{out}' is of {before}, but {', '.join(configs)} were given; carry it on with the same tasks."
             )
         run.write_json(NAME, {label: each.datasets.path for label, each in configs.items()})
         first = int(state["iteration"]) if state is not None else 0

@@ -51,6 +51,13 @@ def test_each_task_gets_a_genotype_and_a_stopped_search_ends_the_same(
     assert last[0] == last[1]
     assert main(words(tiny, sources[:2], cut, "--resume")) == 2
     assert "carry it on with the same tasks" in capsys.readouterr().err
+    alone = ["--config", str(tiny / "tiny.yaml"), "--data", str(tiny / "data.h5"), "--logger.tensorboard=false"]
+    assert main(["search", *alone, "--out", str(cut), "--logger.save_checkpoint_freq=3", "--resume"]) == 2
+    assert "is no search for one task" in capsys.readouterr().err
+    trained = tmp_path / "trained"
+    assert main(["train", *alone, "--inherit", str(whole / "sr-x2"), "--out", str(trained)]) == 0
+    assert capsys.readouterr().err.partition("\n")[0].endswith(", 0 fresh.")
+    assert main(["report", str(whole)]) == 0
 
 
 @pytest.mark.parametrize(

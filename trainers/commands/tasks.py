@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from trainers.commands.parser import Command, Parser, config_of, settings_help
+from trainers.commands.parser import Command, Parser, config_of, settings_help, write_json
 
 
 def _multitask(words: Sequence[str]) -> None:
@@ -44,10 +43,8 @@ def _multitask(words: Sequence[str]) -> None:
         configs = task_configs(config, options.sources)
         cells = transfer(configs, genotypes, options.seeds, options.out / "transfer", options.resume)
         matrix = judge(cells)
-        record = options.out / "transfer.json"
-        record.write_text(json.dumps(transfer_record(matrix), indent=2) + "\n", encoding="utf-8")
         print(f"\n{transfer_table(matrix)}\n\n{matrix.verdict}.")
-        print(f"Figures of all trainings in {record}.", file=sys.stderr)
+        write_json(options.out / "transfer.json", transfer_record(matrix))
 
 
 COMMANDS = {
