@@ -77,7 +77,7 @@ def page(content: dict[str, Any]) -> str:
         f"{_word(gaps[n], str(n) in kept)} |"
         for n in steps
     ]
-    last = verdict("A network that inherits", "one from scratch", gaps[steps[-1]], str(steps[-1]) in kept)
+    last = verdict("a network that inherits", "one from scratch", gaps[steps[-1]], str(steps[-1]) in kept)
     whole = sum(p["start"].endswith(" 0 fresh") for p in pairs)
     return f"""# Starting from the supernet's weights
 
@@ -96,7 +96,7 @@ the steps.
 In {whole} of {len(pairs)} pairs nothing started fresh; of the first, {pairs[0]["start"]}.
 
 Settings: super-resolution x2, `demo` with {used["search_iterations"]} iterations of search (K = {used["partial"]}),
-{used["train_iterations"]} of training, {used["channels"]} channels ({used["inner_channels"]} in the operation graph) and
+{used["train_iterations"]} of training, {used["channels"]} channels ({used["inner_channels"]} in the operation graph),
 {used["modules"]} module. An iteration of search is not counted as a step of training: the inherited weights have learnt
 in the search, which had to be paid anyway.
 

@@ -107,7 +107,7 @@ it, mean and Student interval ({CONFIDENCE:.0%}) over the searches; Holm's corre
 
 {transfer_table(found)}
 
-**Over all tasks: {found.verdict}.**
+**{found.verdict}**, over all tasks.
 
 Two tasks of one search differ on {between_tasks:.1f} of {edges} edges on average; two searches for one task, which
 differ in the seed alone, on {between_seeds:.1f}. Differences between tasks mean something as far as they exceed those
@@ -140,7 +140,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where to write the figures")
     parser.add_argument("--page", type=Path, help="where to write the page")
     parser.add_argument("--from", dest="figures", type=Path, help="figures to write the page from; nothing is measured")
-    parser.add_argument("--seeds", type=int, default=6, help="searches")
+    parser.add_argument("--seeds", type=int, default=10, help="searches")
     parser.add_argument("--iterations", type=int, default=200, help="of each search")
     parser.add_argument("--warmup", type=int, default=60, help="of them, on the weights alone")
     parser.add_argument("--training", type=int, default=300, help="iterations of each training")

@@ -141,7 +141,8 @@ def multi_task_search(config: Config, sources: Sequence[str], out: Path, resume:
         if state is not None and sorted(state.get("tasks", ())) != sorted(configs):
             before = ", ".join(state.get("tasks", ())) or "one task"
             raise InputError(
-                f"The run in '{out}' is of {before}, but {', '.join(configs)} were given; carry it on with the same tasks."
+                f"The run in '{out}' is of {before}, but {', '.join(configs)} were given; carry it on with the same "
+                "tasks."
             )
         run.write_json(NAME, {label: each.datasets.path for label, each in configs.items()})
         first = int(state["iteration"]) if state is not None else 0
