@@ -25,7 +25,7 @@ from jsnas.genotype import Genotype, edge_name
 from jsnas.strategy.multi_task import TaskModule, share_weights, shared_optimizer
 from jsnas.task import TASK_NAMES, Task
 from search_spaces import JointSearchSpace
-from trainers.budget import make_budget
+from trainers.budget import Budget, make_budget
 from trainers.config import Config
 from trainers.interrupt import StopRequest
 from trainers.plugins import use_plugins
@@ -102,12 +102,11 @@ def _task(name: str, level: str | None, images: H5Images) -> Task:
 class _Part:
     """One task of the search."""
 
-    config: Config
-    data: Data
     module: TaskModule
     run: RunFolder
     journal: SearchJournal
     weights: Iterator[Any]
+    budget: Budget | None
 
 
 def multi_task_search(config: Config, sources: Sequence[str], out: Path, resume: bool = False) -> dict[str, Genotype]:
@@ -138,11 +137,11 @@ def multi_task_search(config: Config, sources: Sequence[str], out: Path, resume:
             patch_stream(data[label], configs[label], images)
     with RunFolder(out, config, resume) as run, contextlib.ExitStack() as stack:
         state = load_newest_state(out / "states") if resume else None
-        if state is not None and sorted(state.get("tasks", ())) != sorted(configs):
+        if state is not None and list(state.get("tasks", ())) != list(configs):
             before = ", ".join(state.get("tasks", ())) or "one task"
             raise InputError(
                 f"The run in '{out}' is of {before}, but {', '.join(configs)} were given; carry it on with the same "
-                "tasks."
+                "tasks in the same order."
             )
         run.write_json(NAME, {label: each.datasets.path for label, each in configs.items()})
         first = int(state["iteration"]) if state is not None else 0
@@ -152,7 +151,9 @@ def multi_task_search(config: Config, sources: Sequence[str], out: Path, resume:
         }
         genotypes = _search(config, parts, run, state, first)
         run.write_json("differences.json", differences(genotypes))
-        for part in parts.values():
+        for label, part in parts.items():
+            if part.budget is not None:
+                part.run.write_json("budget.json", part.budget.report(genotypes[label]))
             assert part.run.page is not None
             part.run.page.done()
     return genotypes
@@ -225,7 +226,7 @@ def _opened(
         run.page = LiveReport(out, "search", config, data.images)
         journal = SearchJournal(run, data, config, None)
         journal.start(device)
-        yield _Part(config, data, module, run, journal, batches("weights", first, total))
+        yield _Part(module, run, journal, batches("weights", first, total), budget)
 
 
 def _search(

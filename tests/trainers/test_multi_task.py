@@ -32,14 +32,16 @@ def test_each_task_gets_a_genotype_and_a_stopped_search_ends_the_same(
     tiny: Path, sources: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    assert main(words(tiny, sources, whole)) == 0
+    budget = ["--search.budget", "parameters", "--search.budget_weight", "0.01"]
+    assert main(words(tiny, sources, whole, *budget)) == 0
+    assert (whole / "deblock-10" / "budget.json").is_file()
     assert "| operation 0>1 |" in capsys.readouterr().out
     labels = ("sr-x2", "denoise-50", "deblock-10")
     genotypes = {label: Genotype.load(whole / label / "genotype.json") for label in labels}
     assert [(g.task, g.scale) for g in genotypes.values()] == [("sr", 2), ("denoise", None), ("deblock", None)]
     assert json.loads((whole / "differences.json").read_text())["of"] == 3 + 1
-    assert main(words(tiny, sources, cut, "--iterations", "5")) == 0  # past the warm-up of 3
-    assert main(words(tiny, sources, cut, "--iterations", "8", "--resume")) == 0
+    assert main(words(tiny, sources, cut, *budget, "--iterations", "5")) == 0  # past the warm-up of 3
+    assert main(words(tiny, sources, cut, *budget, "--iterations", "8", "--resume")) == 0
     states = [load_newest_state(folder / "states") for folder in (whole, cut)]
     assert all(state is not None and state["iteration"] == 8 for state in states)
     for label in labels:
@@ -49,10 +51,10 @@ def test_each_task_gets_a_genotype_and_a_stopped_search_ends_the_same(
         assert (whole / label / "report.html").stat().st_size > 1000
     last = [(folder / "sr-x2" / "metrics.jsonl").read_text().splitlines()[-1] for folder in (whole, cut)]
     assert last[0] == last[1]
-    assert main(words(tiny, sources[:2], cut, "--resume")) == 2
-    assert "carry it on with the same tasks" in capsys.readouterr().err
+    assert main(words(tiny, sources[::-1], cut, *budget, "--resume")) == 2
+    assert "carry it on with the same tasks in the same order" in capsys.readouterr().err
     alone = ["--config", str(tiny / "tiny.yaml"), "--data", str(tiny / "data.h5"), "--logger.tensorboard=false"]
-    assert main(["search", *alone, "--out", str(cut), "--logger.save_checkpoint_freq=3", "--resume"]) == 2
+    assert main(["search", *alone, *budget, "--out", str(cut), "--logger.save_checkpoint_freq=3", "--resume"]) == 2
     assert "is no search for one task" in capsys.readouterr().err
     trained = tmp_path / "trained"
     assert main(["train", *alone, "--inherit", str(whole / "sr-x2"), "--out", str(trained)]) == 0
