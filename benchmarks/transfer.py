@@ -25,8 +25,10 @@ from benchmarks.photograph_data import SPLIT, packed
 from jsnas.genotype import Genotype
 from jsnas.task import Task
 from trainers.config import Config, load_config
-from trainers.multi_task import differences, multi_task_search, task_configs
+from trainers.multi_task import multi_task_search
 from trainers.statistics import CONFIDENCE
+from trainers.task_data import task_configs
+from trainers.task_differences import differences
 from trainers.transfer import judge, transfer, transfer_table
 
 TASKS = (Task("sr", scale=2), Task("denoise", sigma=30), Task("deblock", quality=10))

@@ -7,9 +7,7 @@ have; the tasks take turns on the shared weights; what was found is compared edg
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from jsnas.data.h5 import H5Images
 from jsnas.data.patches import dead_workers_reported, patch_loader
 from jsnas.errors import InputError
-from jsnas.genotype import Genotype, edge_name
+from jsnas.genotype import Genotype
 from jsnas.strategy.multi_task import TaskModule, share_weights, shared_optimizer
-from jsnas.task import TASK_NAMES, Task
 from search_spaces import JointSearchSpace
 from trainers.budget import Budget, make_budget
 from trainers.config import Config
@@ -39,63 +35,10 @@ from trainers.search_journal import SearchJournal
 from trainers.state import load_newest_state, random_states, restore_random_states, save_state
 from trainers.strategies import check_space, make_strategy
 from trainers.streams import Data, open_data, patch_stream, pick_device, worker_count
+from trainers.task_data import task_configs
+from trainers.task_differences import differences
 
 NAME = "tasks.json"
-_LEVELS = {"sr": "scale", "denoise": "sigma", "deblock": "quality"}
-_SPEC = re.compile(r"(?P<task>[a-z]+)(?:-x?(?P<level>[0-9.]+))?")
-
-
-def task_configs(config: Config, sources: Sequence[str]) -> dict[str, Config]:
-    """The settings of each task, by its label; but for task and data they are those of ``config``.
-
-    Args:
-        config: Settings.
-        sources: ``TASK=FILE`` for each, such as ``sr=a.h5``, ``denoise-50=b.h5``, ``deblock=c.h5``. The level is the
-            packed file's; noise, which is drawn while learning, has the level that is named, or 30.
-
-    Raises:
-        InputError: If one is malformed, doubled, its file cannot be read or is of another task, or there are not two.
-    """
-    configs: dict[str, Config] = {}
-    for source in sources:
-        name, equals, file = source.partition("=")
-        match = _SPEC.fullmatch(name)
-        if not (equals and file and match and match["task"] in TASK_NAMES):
-            raise InputError(
-                f"'{source}' does not name a task and its data; write TASK=FILE.h5 with one of {', '.join(TASK_NAMES)}."
-            )
-        task = _task(match["task"], match["level"], H5Images(Path(file)))
-        if task.label in configs:
-            raise InputError(f"Task '{task.label}' is named twice; name each task once.")
-        configs[task.label] = dataclasses.replace(
-            config,
-            task=task.name,
-            scale=task.scale,
-            sigma=task.sigma,
-            quality=task.quality,
-            datasets=dataclasses.replace(config.datasets, path=file),
-        )
-    if len(configs) < 2:
-        raise InputError("Several tasks share a supernet; name at least two, such as --data sr=a.h5 denoise=b.h5.")
-    return configs
-
-
-def _task(name: str, level: str | None, images: H5Images) -> Task:
-    """The task of packed images, at a level or at theirs."""
-    own = images.task
-    if own.name != name:
-        raise InputError(f"'{images.path}' was packed for {own.label}, but the task is {name}; pack images for it.")
-    try:
-        if level is None:
-            return own
-        values: dict[str, Any] = {_LEVELS[name]: float(level) if name == "denoise" else int(level)}
-        task = Task(name, **values)
-    except ValueError as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"'{name}-{level}' has no level of {name}; write sr-x2, denoise-30 or deblock-10.") from error
-    images.check_task(task)
-    return task
 
 
 @dataclass
@@ -157,31 +100,6 @@ def multi_task_search(config: Config, sources: Sequence[str], out: Path, resume:
             assert part.run.page is not None
             part.run.page.done()
     return genotypes
-
-
-def differences(genotypes: Mapping[str, Genotype]) -> dict[str, Any]:
-    """What stands on each edge in each genotype, and on how many they are not all alike.
-
-    Args:
-        genotypes: By the label of the task.
-    """
-    edges: dict[str, dict[str, str | None]] = {}
-    for part in ("operations", "attentions"):
-        chosen = {label: dict(getattr(genotype, part)) for label, genotype in genotypes.items()}
-        for edge in sorted({edge for each in chosen.values() for edge in each}, key=lambda e: (e[1], e[0])):
-            edges[f"{part[:-1]} {edge_name(edge)}"] = {label: each.get(edge) for label, each in chosen.items()}
-    differing = sum(len(set(names.values())) > 1 for names in edges.values())
-    return {"differing": differing, "of": len(edges), "edges": edges}
-
-
-def differences_table(found: Mapping[str, Any]) -> str:
-    """The differences as a Markdown table, an edge a row; ``≠`` where the tasks differ."""
-    labels = list(next(iter(found["edges"].values())))
-    rows = [f"| edge | {' | '.join(labels)} | |", "|---" * (len(labels) + 2) + "|"]
-    for edge, names in found["edges"].items():
-        cells = " | ".join(names[label] or "pruned" for label in labels)
-        rows.append(f"| {edge} | {cells} | {'≠' if len(set(names.values())) > 1 else ''} |")
-    return "\n".join(rows)
 
 
 def _check(config: Config) -> None:

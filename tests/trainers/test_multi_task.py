@@ -11,8 +11,8 @@ from jsnas.data.pack import pack
 from jsnas.genotype import Genotype
 from jsnas.task import Task
 from trainers.cli import main
-from trainers.multi_task import differences, differences_table
 from trainers.state import load_newest_state
+from trainers.task_differences import differences, differences_table
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,9 @@ def _multitask(words: Sequence[str]) -> None:
     options.data = None  # each task has its own
     short = {"iterations": "search.total_iter", "weight_warmup_iters": "search.weight_warmup_iters"}
     config = config_of(options, overrides, short)
-    from trainers.multi_task import differences, differences_table, multi_task_search, task_configs
+    from trainers.multi_task import multi_task_search
+    from trainers.task_data import task_configs
+    from trainers.task_differences import differences, differences_table
     from trainers.transfer import judge, transfer, transfer_record, transfer_table
 
     genotypes = multi_task_search(config, options.sources, options.out, options.resume)
