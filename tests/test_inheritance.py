@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from jsnas.genotype import Genotype
-from jsnas.inheritance import Inheritance, inherit, widen
+from jsnas.inheritance import Inheritance, inherit
 from jsnas.network import JSNet, NetworkSettings
 from jsnas.operations import OPERATIONS
 from jsnas.strategy import MendedDARTS, PartialChannelDARTS, PartialChannelSettings
+from jsnas.widening import widen
 from search_spaces import JointSearchSpace
 
 GENOTYPE = Genotype.from_names("sr", ["rdb_sep", "rdb_dil", "skip"], ["ca", "esa", "pa"], 2)
