@@ -1,8 +1,8 @@
 """Starts a derived network from the weights of the supernet that it was found in, where shapes allow.
 
 What has the same shape in both is copied; operations that were searched on a part of their channels are widened
-(``jsnas.widening``). The supernet's function is not preserved: it adds up weighted candidates, passes the other channels
-by and shuffles afterwards.
+(``jsnas.widening``). The supernet itself is not preserved: it adds up weighted candidates, passes the other channels by
+and shuffles afterwards.
 """
 
 from __future__ import annotations
