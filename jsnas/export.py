@@ -6,11 +6,7 @@ The network needs neither NNI nor the supernet. ``jsnas.checkpoint`` keeps it in
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Mapping
 from pathlib import Path
-
-from torch import Tensor
 
 from jsnas.basicsr import write_basicsr
 from jsnas.certificate import Certificate
@@ -18,6 +14,7 @@ from jsnas.checkpoint import load_checkpoint, save_checkpoint
 from jsnas.errors import InputError, unknown_name
 from jsnas.exported import export_onnx, export_pt2
 from jsnas.genotype import Genotype
+from jsnas.inheritance import inherit_weights
 from jsnas.network import JSNet, NetworkSettings
 from jsnas.sample import ATTENTION, OPERATION, genotype_from_sample
 from jsnas.source import write_source
@@ -79,32 +76,6 @@ def export(
             f"{SUFFIXES[-1]}, or in .pth with --layout basicsr."
         )
     return None
-
-
-def inherit_weights(supernet: Mapping[str, Tensor], genotype: Genotype, prefix: str = "network.") -> dict[str, Tensor]:
-    """The state dict of the derived network, taken from its supernet where that has no channel mask (K = 1).
-
-    Args:
-        supernet: State dict of the mutated search space.
-        genotype: What was derived from it.
-        prefix: Where the network sits in the space.
-    """
-    chosen = {
-        f"{part}_part.graph.edges.{i}_{j}.": f"{name}."
-        for part, edges in (("operation", genotype.operations), ("attention", genotype.attentions))
-        for (i, j), name in edges
-    }
-    inherited = {}
-    for key, value in supernet.items():
-        if not key.startswith(prefix) or "._arch_" in key:
-            continue
-        path = key.removeprefix(prefix)
-        edge = re.match(r"(body\.\d+\.)(\w+_part\.graph\.edges\.\d+_\d+\.)(.*)", path)
-        if edge is None:
-            inherited[path] = value
-        elif edge[2] in chosen and edge[3].startswith(chosen[edge[2]]):
-            inherited[edge[1] + edge[2] + edge[3].removeprefix(chosen[edge[2]])] = value
-    return inherited
 
 
 def genotype_of(source: str | Path, task: str | None = None, scale: int | None = None) -> Genotype:

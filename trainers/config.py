@@ -150,6 +150,8 @@ class TrainConfig:
 
     Attributes:
         genotype: A genotype file, a shipped genotype's name, or the folder of a search.
+        inherit: Folder of a search whose supernet's weights the network starts from where shapes allow, or null for
+            fresh weights; without a genotype, its genotype is trained.
         total_iter: Iterations.
         learning_rate: Adam's step at the start.
         betas: Adam's decay rates.
@@ -159,6 +161,7 @@ class TrainConfig:
     """
 
     genotype: str | None = None
+    inherit: str | None = None
     total_iter: int = 1_000_000
     learning_rate: float = 2e-4
     betas: tuple[float, float] = (0.9, 0.999)

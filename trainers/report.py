@@ -63,7 +63,11 @@ class LiveReport:
 
     def note_data(self, images: H5Images) -> None:
         """Adds the data to ``run.json`` where they came later than the run."""
-        self._record["data"] = run_record.data_record(images)
+        self.note("data", run_record.data_record(images))
+
+    def note(self, name: str, content: object) -> None:
+        """Adds an entry to ``run.json``."""
+        self._record[name] = content
         self._save_record()
 
     def update(self) -> None:

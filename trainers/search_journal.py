@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 
 from jsnas.genotype import Genotype
 from jsnas.sample import genotype_from_sample
@@ -38,6 +39,8 @@ class SearchJournal(pl.Callback):
 
     Attributes:
         sample: What the search ended with, or ``None`` while it runs.
+        psnr_db: Of the last validation.
+        losses: The losses since the last line.
     """
 
     def __init__(
@@ -60,6 +63,10 @@ class SearchJournal(pl.Callback):
         """Whether the search was stopped from outside before its end."""
         return self._stopping and self.sample is None
 
+    def start(self, device: torch.device) -> None:
+        """Gets ready to add up losses, which are on ``device``."""
+        self.losses = LossMeter(device, resuming_advice("search.learning_rate"), self.ranks)
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Puts a saved state back and opens the progress line."""
         self._stop.__enter__()
@@ -67,15 +74,12 @@ class SearchJournal(pl.Callback):
         first = int(self.state["iteration"]) if self.state is not None else 0
         self.ranks.check_start(self.data.images.sha256(), self.run.path, first)
         done = 0
-        self._losses = LossMeter(trainer.strategy.root_device, resuming_advice("search.learning_rate"), self.ranks)
+        self.start(trainer.strategy.root_device)
         if self.state is not None:
-            pl_module.training_module.model.load_state_dict(self.state["network"])
+            self.restore(pl_module, self.state)
             pl_module.weight_optimizer().load_state_dict(self.state["weight_optimizer"])
             for group in pl_module.weight_optimizer().param_groups:
                 group["lr"] = self.config.search.learning_rate  # which may be lowered after a loss that diverged
-            pl_module.load_search_state(self.state["search"])
-            self.guard.load_state(self.state["guard"])
-            self._losses.load_state(self.state)
             restore_random_states(self.state["random"])
             done = pl_module.iteration
         self.run.rewind(done)
@@ -85,27 +89,27 @@ class SearchJournal(pl.Callback):
         """Adds up the loss; validates, writes and saves when it is time."""
         ours = isinstance(pl_module, SearchModule)
         iteration, total = pl_module.iteration if ours else batch_idx + 1, self.config.search.total_iter
-        self._losses.add(outputs["loss"])
+        self.losses.add(outputs["loss"])
         self._stopping = self.ranks.any(self._stop.requested)
         last = iteration == total
         validates = last or (self.config.val.val_freq > 0 and iteration % self.config.val.val_freq == 0)
         if validates:
-            self._check(pl_module, iteration)
+            self.check(pl_module, iteration)
         if ours and last:
-            pl_module.finish(lambda: self._validate(pl_module), self._log_candidate)
+            pl_module.finish(lambda: self.validate(pl_module), self._log_candidate)
         if validates:
             if ours:
                 pl_module.choose_validation_path()
-            self.psnr_db = self._validate(pl_module)
+            self.psnr_db = self.validate(pl_module)
         if validates or iteration % self.config.logger.print_freq == 0:
-            last = self._write(pl_module, iteration, validates) or last
+            last = self.write(pl_module, iteration, validates) or last
         if last:  # before the last state, so that a search that counts as done has its genotype
             if self.sample is None:
                 self.sample = pl_module.export()
-            self.run.write_text("genotype.json", self._genotype(self.sample, with_scale=True).to_json())
+            self.run.write_text("genotype.json", self.genotype(self.sample, with_scale=True).to_json())
         saves = last or self._stopping or iteration % self.config.logger.save_checkpoint_freq == 0
         if ours and pl_module.resumable and saves:
-            self._check(pl_module, iteration)
+            self.check(pl_module, iteration)
             self._save(pl_module, iteration)
         trainer.should_stop = last or self._stopping
         if self._progress is not None:
@@ -121,23 +125,26 @@ class SearchJournal(pl.Callback):
         """Gives the signals back."""
         self._stop.__exit__(None, None, None)
 
-    def _check(self, module: Any, iteration: int) -> None:
-        self._losses.check(iteration, module.training_module.model.state_dict().values())
+    def check(self, module: Any, iteration: int) -> None:
+        """Raises an InputError where the loss or a weight is no number."""
+        self.losses.check(iteration, module.training_module.model.state_dict().values())
 
-    def _validate(self, module: Any) -> float:
+    def validate(self, module: Any) -> float:
+        """PSNR in dB of the supernet as it stands."""
         return validation_psnr(module.training_module.model, self.data, self.config, module.device, ranks=self.ranks)
 
-    def _genotype(self, sample: dict[str, Any], with_scale: bool = False) -> Genotype:
+    def genotype(self, sample: dict[str, Any], with_scale: bool = False) -> Genotype:
+        """What a sample names, with the scale where it is to be kept."""
         scale = self.config.scale if with_scale and self.config.task == "sr" else None
         return genotype_from_sample(sample, self.config.task, scale)
 
     def _log_candidate(self, sample: dict[str, Any], psnr_db: float) -> None:
-        words = _words(self._genotype(sample))
+        words = _words(self.genotype(sample))
         self.run.log(self.config.search.total_iter, phase="candidate", candidate_psnr_db=psnr_db, genotype=words)
 
-    def _write(self, module: Any, iteration: int, validated: bool) -> bool:
+    def write(self, module: Any, iteration: int, validated: bool) -> bool:
         """Adds a line to the metrics; whether the guard ends the search."""
-        loss = self._losses.read(iteration)
+        loss = self.losses.read(iteration)
         self._shown["loss"] = loss
         phase = "search" if iteration > self.config.search.weight_warmup_iters else "warm-up"
         metrics: dict[str, float | str] = {"phase": phase, "loss": loss}
@@ -158,7 +165,7 @@ class SearchJournal(pl.Callback):
                 metrics[f"probability/{label}/{name}"] = probability
         stops = False
         if getattr(module, "derives", True):
-            genotype = self._genotype(module.export())
+            genotype = self.genotype(module.export())
             metrics["genotype"] = words = _words(genotype)
             self._changes += self._derived not in (None, words)
             self._derived = words
@@ -181,24 +188,29 @@ class SearchJournal(pl.Callback):
             self.run.show("module", iteration, picture)
 
     def _save(self, module: Any, iteration: int) -> None:
-        network = module.training_module.model.state_dict()
-        self.ranks.check_equal("weights", list(network.values()))
-        losses = self._losses.state()
+        content = self.state_of(module)
+        self.ranks.check_equal("weights", list(content["network"].values()))
         if not self.ranks.first:
             return
-        save_state(
-            self.run.path / "states",
-            iteration,
-            {
-                "network": network,
-                "weight_optimizer": module.weight_optimizer().state_dict(),
-                "search": module.search_state(),
-                "guard": self.guard.state(),
-                "random": random_states(),
-                "stopped": self.guard.stopped is not None,
-                **losses,
-            },
-        )
+        content |= {"weight_optimizer": module.weight_optimizer().state_dict(), "random": random_states()}
+        save_state(self.run.path / "states", iteration, content)
+
+    def state_of(self, module: Any) -> dict[str, Any]:
+        """What this search needs to be carried on, but for the optimizer of the weights and the random generators."""
+        return {
+            "network": module.training_module.model.state_dict(),
+            "search": module.search_state(),
+            "guard": self.guard.state(),
+            "stopped": self.guard.stopped is not None,
+            **self.losses.state(),
+        }
+
+    def restore(self, module: Any, state: dict[str, Any]) -> None:
+        """Puts back what ``state_of`` gave."""
+        module.training_module.model.load_state_dict(state["network"])
+        module.load_search_state(state["search"])
+        self.guard.load_state(state["guard"])
+        self.losses.load_state(state)
 
 
 def _words(genotype: Genotype) -> str:

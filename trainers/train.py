@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from jsnas.genotype import Genotype
 from jsnas.network import JSNet, NetworkSettings
 from trainers.config import Config
 from trainers.gallery import Gallery
+from trainers.inherit import start_from_supernet, write_inheritance
 from trainers.interrupt import StopRequest
 from trainers.launch import on_all_devices, starts_processes
 from trainers.loss_meter import LossMeter, resuming_advice
@@ -42,7 +44,9 @@ from trainers.validate import validation_psnr
 
 
 def train(config: Config, out: Path, resume: bool = False, page: LiveReport | None = None) -> JSNet:
-    """Trains the network of a genotype from scratch and leaves its best checkpoint in a run folder.
+    """Trains the network of a genotype and leaves its best checkpoint in a run folder.
+
+    It starts from fresh weights, or where ``train.inherit`` is set from those of a search's supernet.
 
     The checkpoint kept is the one of the highest PSNR on the held-out validation images; test sets play no part.
 
@@ -77,9 +81,16 @@ def _train(config: Config, out: Path, resume: bool, page: LiveReport | None = No
     settings = NetworkSettings.for_task(data.task, **vars(config.network))
     ranks.seed(config.manual_seed)
     network = JSNet(genotype, settings)
+    started = resume and any((out / "states").glob("*.pt"))
+    source = Path(config.train.inherit) if config.train.inherit is not None and not started else None
+    inherited = start_from_supernet(network, source) if source is not None else None
     with RunFolder(out, config, resume, ranks.first) as run:
         run.page = LiveReport(out, "train", config, data.images, page) if ranks.first else None
         run.write_text("genotype.json", genotype.to_json())
+        if source is not None and inherited is not None:
+            write_inheritance(run, source, inherited)
+            if ranks.first:
+                print(f"From the supernet in '{source}': {inherited}.", file=sys.stderr)
         _fit(network, config, data, stream, run, resume, ranks)
         if run.page is not None:
             run.page.done()
@@ -209,12 +220,13 @@ def load_genotype(config: Config) -> Genotype:
     Raises:
         InputError: If none is named, it cannot be read, or it is of another task.
     """
-    if config.train.genotype is None:
+    source = config.train.genotype or config.train.inherit
+    if source is None:
         raise InputError("No genotype was given; name a file, a search's folder or a shipped one with --genotype.")
-    genotype = network_genotype(config.train.genotype)
+    genotype = network_genotype(source)
     if genotype.task != config.task:
         raise InputError(
-            f"The genotype '{config.train.genotype}' is for task '{genotype.task}', but the config is for "
+            f"The genotype '{source}' is for task '{genotype.task}', but the config is for "
             f"'{config.task}'; choose a genotype of that task."
         )
     return replace(genotype, scale=config.scale if config.task == "sr" else None)

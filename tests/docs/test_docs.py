@@ -39,7 +39,8 @@ SMALL = {
 KEPT = ("datasets.patch_size", "search.channels")  # what a page is about
 SHORTER = {"--iterations": lambda n: max(2, min(4, n // 100)), "--warmup": lambda n: 1, "--budget": lambda n: 4}
 SHORTER |= {"--seeds": lambda n: 1, "--search.max_trials": lambda n: 2, "--search.trial_iter": lambda n: 2}
-RUNS_ARE_MADE_BY = ("search", "train", "compare")
+SHORTER |= {"--network.channels": lambda n: 16}
+RUNS_ARE_MADE_BY = ("search", "train", "compare", "multitask")
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,6 @@ search needs NNI.
 
 from __future__ import annotations
 
-from trainers.commands import data, judge, search, show, train
+from trainers.commands import data, judge, search, show, tasks, train
 
-COMMANDS = {**train.COMMANDS, **data.COMMANDS, **search.COMMANDS, **judge.COMMANDS, **show.COMMANDS}
+COMMANDS = {**train.COMMANDS, **data.COMMANDS, **search.COMMANDS, **tasks.COMMANDS, **judge.COMMANDS, **show.COMMANDS}

@@ -35,9 +35,10 @@ def _demo(words: Sequence[str]) -> None:
 def _train(words: Sequence[str]) -> None:
     parser = run_parser("train", COMMANDS["train"].summary)
     parser.add_argument("--genotype", help="genotype file, folder of a search, or name of a shipped one")
+    parser.add_argument("--inherit", metavar="RUN", help="folder of a search: start from its supernet's weights")
     options, overrides = parser.parse_known_args(words)
-    short = {"iterations": "train.total_iter", "genotype": "train.genotype", "devices": "devices"}
-    config = config_of(options, overrides, {**short, "num_nodes": "num_nodes"})
+    short = {"iterations": "train.total_iter", "genotype": "train.genotype", "inherit": "train.inherit"}
+    config = config_of(options, overrides, {**short, "devices": "devices", "num_nodes": "num_nodes"})
     if options.plugin:  # for the processes of other devices, which do not see the option
         config = replace(config, plugins=[*config.plugins, *options.plugin])
     out = options.out or Path("runs") / f"{config.to_task().label}-train"
