@@ -26,7 +26,7 @@ from trainers.search import build_space, quiet_nni, search
 from trainers.strategies import check_space, is_one_shot, make_strategy
 from trainers.trial import run_trial
 
-_FRESH_SEED = 1_000_003  # added to a search's seed for the training that is compared
+FRESH_SEED = 1_000_003  # added to a search's seed for the training that is compared
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def compare(
     if budget < 1 or seeds < 1:
         raise InputError(f"A budget of {budget} iterations and {seeds} seeds were given; give 1 or more of each.")
     quiet_nni()
-    configs = {name: _under_budget(config, name, budget) for name in strategies}
+    configs = {name: under_budget(config, name, budget) for name in strategies}
     run = RunFolder(out, config, resume)
     comparisons: list[Comparison] = []
     with Progress("compare", len(strategies) * seeds, "searches") as progress:
@@ -111,7 +111,7 @@ def comparison_table(comparisons: Sequence[Comparison]) -> str:
     return "\n".join(rows)
 
 
-def _under_budget(config: Config, name: str, budget: int) -> Config:
+def under_budget(config: Config, name: str, budget: int) -> Config:
     """The config of one strategy; asks it now whether it can be used."""
     s = config.search
     args = config.strategy.args if name == config.strategy.name else {}
@@ -147,7 +147,7 @@ def _search_and_train(config: Config, seed: int, folder: Path, resume: bool) -> 
     start = time.monotonic()
     genotype: Genotype = search(config, folder / "search")
     seconds = time.monotonic() - start
-    trial = run_trial(dataclasses.replace(config, manual_seed=seed + _FRESH_SEED), genotype, folder / "trained")
+    trial = run_trial(dataclasses.replace(config, manual_seed=seed + FRESH_SEED), genotype, folder / "trained")
     result = {
         "psnr_db": trial.psnr_db,
         "parameters": trial.parameters,

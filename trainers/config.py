@@ -24,6 +24,7 @@ from jsnas.plain_yaml import read_yaml
 from jsnas.task import Task
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+EVALUATORS = ("train", "surrogate")
 GUARDS = ("off", "warn", "stop", "rollback")
 BUDGETS = ("parameters", "multiply_adds", "latency")
 
@@ -109,6 +110,9 @@ class SearchConfig:
         weight_decay: Adam's weight decay for the weights.
         max_trials: Networks that a multi-trial strategy trains, or that random_oneshot compares at the end.
         trial_iter: Iterations of each trial of a multi-trial strategy.
+        evaluator: How a multi-trial strategy learns what an architecture is worth, train (train it) or surrogate (ask a
+            model fitted on a table of trainings).
+        bench: That table (`jsnas bench`), a folder, .csv or .parquet file, or null.
         guard: What to do when skips fill what a one-shot search derives, off, warn, stop or rollback.
         guard_skip_share: Share of skips among the edges derived for a part above which that is so.
         guard_skip_weight: Mean weight of skip on those edges above which it is so too; both must be exceeded.
@@ -135,6 +139,8 @@ class SearchConfig:
     weight_decay: float = 0.0
     max_trials: int = 20
     trial_iter: int = 1_000
+    evaluator: str = "train"
+    bench: str | None = None
     guard: str = "warn"
     guard_skip_share: float = 0.8
     guard_skip_weight: float = 0.4
@@ -197,6 +203,31 @@ class ExperimentConfig:
 
 
 @dataclass(frozen=True)
+class TournamentConfig:
+    """Strategies and networks compared with luck (`jsnas tournament`).
+
+    Every search takes search.total_iter iterations; what it found is trained for search.trial_iter iterations at the
+    search's size (the proxy) and for train.total_iter at the network's.
+
+    Attributes:
+        contestants: Strategies, `luck` (a random architecture, not chosen), genotypes (a file, or a shipped name),
+            and `singles` (each candidate everywhere).
+        seeds: Searches of each, or trainings where nothing is searched.
+        reference: The contestant that the others are compared with.
+        test: Images (counted from 1) that the longer training is scored on, or auto for datasets.validation.
+        bench: Folder of the table of trainings, or null for one in the run folder.
+    """
+
+    contestants: list[str] = field(
+        default_factory=lambda: ["random", "pc_darts", "darts", "evolution", "luck", "jsnet-sr", "singles"]
+    )
+    seeds: int = 5
+    reference: str = "random"
+    test: str = "auto"
+    bench: str | None = None
+
+
+@dataclass(frozen=True)
 class ValConfig:
     """Validation on held-out images.
 
@@ -247,6 +278,7 @@ class Config:
         search: The search.
         train: The training.
         experiment: The experiment under NNI's web page.
+        tournament: The comparison with luck.
         val: Validation.
         logger: Logs and states.
     """
@@ -267,6 +299,7 @@ class Config:
     search: SearchConfig = SearchConfig()
     train: TrainConfig = TrainConfig()
     experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
+    tournament: TournamentConfig = field(default_factory=TournamentConfig)
     val: ValConfig = ValConfig()
     logger: LoggerConfig = LoggerConfig()
 
@@ -293,6 +326,10 @@ class Config:
                 raise InputError(f"'search.{name}' names no candidate; name some, or leave it out for the usual ones.")
         if self.search.guard not in GUARDS:
             raise unknown_name("guard", self.search.guard, GUARDS)
+        if self.search.evaluator not in EVALUATORS:
+            raise unknown_name("evaluator", self.search.evaluator, EVALUATORS)
+        if (self.search.evaluator == "surrogate") != (self.search.bench is not None):
+            raise InputError("A surrogate is fitted on a table; give both search.evaluator surrogate and search.bench.")
         for name in ("guard_skip_share", "guard_skip_weight"):
             if not 0 <= (share := getattr(self.search, name)) <= 1:
                 raise InputError(f"'search.{name}' is {share}; give a share from 0 to 1.")
@@ -341,6 +378,7 @@ _POSITIVE = {
     "search": ("total_iter", "learning_rate", "max_trials", "trial_iter"),
     "train": ("total_iter", "learning_rate", "halve_every", "eps"),
     "experiment": ("concurrency",),
+    "tournament": ("seeds",),
     "val": ("max_images", "max_side"),
     "logger": ("print_freq", "save_checkpoint_freq"),
 }

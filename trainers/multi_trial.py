@@ -34,6 +34,7 @@ from trainers.budget import Budget
 from trainers.config import Config
 from trainers.progress import Progress
 from trainers.run_folder import RunFolder
+from trainers.surrogate_trials import surrogate_trials
 from trainers.trial import TrialResult, run_trial
 
 _FAILED_PSNR_DB = 0.0  # what a strategy is told of a trial that failed: worse than any image
@@ -48,10 +49,17 @@ class Trials:
         config: Settings.
         run: The run folder; trials go into ``trials/``.
         budget: What they may cost, or ``None``.
+        predict: What gives a result without training, or ``None``.
     """
 
-    def __init__(self, config: Config, run: RunFolder, budget: Budget | None) -> None:
-        self.config, self.run, self.budget = config, run, budget
+    def __init__(
+        self,
+        config: Config,
+        run: RunFolder,
+        budget: Budget | None,
+        predict: Callable[[Genotype], TrialResult] | None = None,
+    ) -> None:
+        self.config, self.run, self.budget, self.predict = config, run, budget, predict
         self.best: tuple[float, Genotype] | None = None
         self.done = 0
         self._results: dict[Genotype, TrialResult | str] = {}
@@ -92,6 +100,8 @@ class Trials:
 
     def _trial(self, genotype: Genotype, out: Path) -> TrialResult | str:
         """Runs a trial, or takes its result from a run that is carried on; the reason where it failed."""
+        if self.predict is not None:
+            return self.predict(genotype)
         try:
             kept = json.loads((out / "trial.json").read_text(encoding="utf-8"))
             if Genotype.load(out / "genotype.json") == genotype:
@@ -178,7 +188,8 @@ def multi_trial_search(
     Raises:
         InputError: If no trial succeeded, or next to no architecture is within the budget.
     """
-    trials = Trials(config, run, budget)
+    predict = surrogate_trials(config) if config.search.evaluator == "surrogate" else None
+    trials = Trials(config, run, budget, predict)
     run.rewind(0)
     experiment = _Experiment(space, _Evaluator(trials.score), strategy, BudgetEngine(config.search.max_trials, budget))
     experiment.config.experiment_working_directory = str(run.path / "nni")

@@ -33,6 +33,7 @@ _MAY_CHANGE = (
     "search.learning_rate",
     "search.max_trials",
     "search.total_iter",
+    "tournament.",
     "train.genotype",
     "train.learning_rate",
     "train.total_iter",

@@ -90,6 +90,11 @@ def search(config: Config, out: Path, resume: bool = False, page: LiveReport | N
             "Latencies are measured, so every process would have others; search on one device, or with search.budget "
             "multiply_adds."
         )
+    if one_shot and config.search.evaluator == "surrogate":
+        raise InputError(
+            f"Strategy '{config.strategy.name}' trains a supernet, so there is nothing to ask a surrogate for; search "
+            "with random, evolution, tpe, grid or rl."
+        )
     if one_shot and config.search.weight_warmup_iters >= config.search.total_iter:
         raise InputError(
             f"All {config.search.total_iter} iterations would be warm-up ({config.search.weight_warmup_iters}), so no "

@@ -35,7 +35,7 @@ class Point:
     kind: str = "published"
 
 
-def cost_chart(points: Sequence[Point], x_label: str, y_label: str, label: str) -> Html:
+def cost_chart(points: Sequence[Point], x_label: str, y_label: str, label: str, front: Sequence[Point] = ()) -> Html:
     """The scatter; at least one point has a PSNR.
 
     Args:
@@ -43,6 +43,7 @@ def cost_chart(points: Sequence[Point], x_label: str, y_label: str, label: str) 
         x_label: What the cost is.
         y_label: What the PSNR was measured on.
         label: The chart in words, for screen readers.
+        front: Points to join by a line of steps, from the cheapest on: the Pareto front.
     """
     placed = [(point, point.psnr_db) for point in points if point.psnr_db is not None]
     x = Axis.around([p.cost for p in points], _LEFT, WIDTH - _RIGHT, log=True, margin=0.08)
@@ -56,6 +57,7 @@ def cost_chart(points: Sequence[Point], x_label: str, y_label: str, label: str) 
         if point.psnr_db is None:
             parts += _upright(point, x, taken)
             lines.append((x.place(point.cost) - 2, _TOP, x.place(point.cost) + 2, HEIGHT - _BOTTOM))
+    parts += _steps(front, x, y)
     spots = [(point, x.place(point.cost), y.place(psnr)) for point, psnr in placed]
     taken += [(px - 6, py - 6, px + 6, py + 6) for _, px, py in spots]
     order = {"run": 0, "paper": 1, "published": 2}
@@ -64,6 +66,15 @@ def cost_chart(points: Sequence[Point], x_label: str, y_label: str, label: str) 
     for point, px, py in spots:
         parts.append(_sign(point, px, py))
     return svg(WIDTH, HEIGHT, label, parts)
+
+
+def _steps(front: Sequence[Point], x: Axis, y: Axis) -> list[Html]:
+    """The line of a Pareto front: what the best PSNR is that a cost buys."""
+    places = sorted((x.place(p.cost), y.place(p.psnr_db)) for p in front if p.psnr_db is not None)
+    if not places:
+        return []
+    path = f"M{places[0][0]:.1f} {places[0][1]:.1f}" + "".join(f"H{px:.1f}V{py:.1f}" for px, py in places[1:])
+    return [el("path", class_="leader", d=f"{path}H{x.end:.1f}")]
 
 
 def _upright(point: Point, x: Axis, taken: list[Box]) -> list[Html]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -65,6 +66,19 @@ def report_page(folder: Path, running: bool = False) -> str:
     body = el("body", header, el("main", [section.html() for section in sections]), footer, _script())
     page = el("html", _head(title, running), body, lang="en")
     return f"<!DOCTYPE html>\n{page}\n"
+
+
+def plain_page(title: str, lead: str, sections: Sequence[Section]) -> str:
+    """A page of given sections in the same dress, for what is no run's own report.
+
+    Args:
+        title: Its heading.
+        lead: The sentence under it.
+        sections: What follows.
+    """
+    header = el("header", el("h1", title), el("p", lead, class_="lead"))
+    body = el("body", header, el("main", [section.html() for section in sections]), _script())
+    return f"<!DOCTYPE html>\n{el('html', _head(title, False), body, lang='en')}\n"
 
 
 def _head(title: str, running: bool) -> Html:

@@ -6,6 +6,14 @@ search needs NNI.
 
 from __future__ import annotations
 
-from trainers.commands import data, judge, search, show, tasks, train
+from trainers.commands import data, judge, science, search, show, tasks, train
 
-COMMANDS = {**train.COMMANDS, **data.COMMANDS, **search.COMMANDS, **tasks.COMMANDS, **judge.COMMANDS, **show.COMMANDS}
+COMMANDS = {
+    **train.COMMANDS,
+    **data.COMMANDS,
+    **search.COMMANDS,
+    **tasks.COMMANDS,
+    **science.COMMANDS,
+    **judge.COMMANDS,
+    **show.COMMANDS,
+}

@@ -15,11 +15,15 @@ def _search(words: Sequence[str]) -> None:
     parser = run_parser("search", COMMANDS["search"].summary)
     parser.add_argument("--warmup", dest="weight_warmup_iters", help="iterations on the weights alone at the start")
     parser.add_argument("--strategy", help="search strategy (see `jsnas list strategies`)")
+    parser.add_argument("--evaluator", help="train (default), or surrogate: ask a model fitted on --bench")
+    parser.add_argument("--bench", help="table of trainings (`jsnas bench`) for the surrogate")
     options, overrides = parser.parse_known_args(words)
     config = config_of(
         options,
         overrides,
         {
+            "evaluator": "search.evaluator",
+            "bench": "search.bench",
             "iterations": "search.total_iter",
             "weight_warmup_iters": "search.weight_warmup_iters",
             "strategy": "strategy.name",
