@@ -2,8 +2,8 @@
 
     python -m benchmarks.tournament --json benchmarks/tournament.json --page benchmarks/tournament.md
 
-It runs `jsnas tournament` with the config `tournament` on the photographs of scikit-image, and goes on where it was when
-it is started again. `--from benchmarks/tournament.json` writes the page from these figures; nothing is run.
+It runs `jsnas tournament` with the config `tournament` on the photographs of scikit-image, and goes on where it was
+when it is started again. `--from benchmarks/tournament.json` writes the page from these figures; nothing is run.
 """
 
 from __future__ import annotations

@@ -211,7 +211,7 @@ class TournamentConfig:
 
     Attributes:
         contestants: Strategies, `luck` (a random architecture, not chosen), genotypes (a file, or a shipped name),
-            and `singles` (each candidate everywhere).
+            `singles` (each candidate everywhere), and table-2 to table-5 (the rows of the paper's ablations).
         seeds: Searches of each, or trainings where nothing is searched.
         reference: The contestant that the others are compared with.
         test: Images (counted from 1) that the longer training is scored on, or auto for datasets.validation.

@@ -15,6 +15,7 @@ from jsnas.bench import Bench
 from jsnas.data.atomic import atomic_file
 from jsnas.errors import InputError, unknown_name
 from jsnas.genotype import Genotype, shipped_genotypes
+from jsnas.paper import Variant, variants
 from trainers.bench import random_genotype, singles, trained
 from trainers.catalogue import STRATEGIES
 from trainers.compare import FRESH_SEED, under_budget
@@ -22,6 +23,7 @@ from trainers.config import Config
 from trainers.search import search
 
 LUCK, SINGLES = "luck", "singles"
+TABLES = {f"table-{number}": str(number) for number in range(2, 6)}  # the paper's ablations
 _LUCK_SEED = 7919  # keeps its draws apart from those that fill a table
 
 
@@ -82,7 +84,9 @@ def contestants_of(config: Config) -> list[Contestant]:
     """
     found: list[Contestant] = []
     for name in config.tournament.contestants:
-        if name == SINGLES:
+        if name in TABLES:
+            found += [_variant(config, variant) for variant in variants() if variant.table == TABLES[name]]
+        elif name == SINGLES:
             found += [Contestant(label, config, genotype) for label, genotype in singles(config)]
         elif name == LUCK:
             found.append(Contestant(name, config))
@@ -91,7 +95,7 @@ def contestants_of(config: Config) -> list[Contestant]:
         elif name in shipped_genotypes() or Path(name).is_file():
             found.append(Contestant(Path(name).stem, config, Genotype.load(name)))
         else:
-            known = (*STRATEGIES, LUCK, SINGLES, *shipped_genotypes())
+            known = (*STRATEGIES, LUCK, SINGLES, *TABLES, *shipped_genotypes())
             raise unknown_name("contestant (neither a strategy, a genotype nor its file)", name, known)
     names = [contestant.name for contestant in found]
     for name in names:
@@ -150,6 +154,12 @@ def longer_config(config: Config) -> Config:
     )
     datasets = config.datasets if t.test == "auto" else dataclasses.replace(config.datasets, validation=t.test)
     return dataclasses.replace(config, search=size, datasets=datasets)
+
+
+def _variant(config: Config, variant: Variant) -> Contestant:
+    """A row of an ablation: its genotype, and its fusion module."""
+    network = dataclasses.replace(config.network, fusion_kernels=variant.settings.fusion_kernels)
+    return Contestant(variant.method, dataclasses.replace(config, network=network), variant.genotype)
 
 
 def _find(contestant: Contestant, number: int, folder: Path) -> tuple[Genotype, float]:

@@ -24,7 +24,7 @@ from jsnas.genotype import Genotype
 from jsnas.sample import sample_from_genotype
 from trainers.budget import Budget, budget_sentence, make_budget
 from trainers.config import Config, load_config
-from trainers.experiment_plan import NETWORK, make_plan, nni_config, resolved
+from trainers.experiment_plan import NETWORK, Plan, make_plan, nni_config, resolved
 from trainers.experiment_service import load_service
 from trainers.experiment_trials import TrialTable
 from trainers.portal import EVERYWHERE_WARNING, Portal
@@ -51,7 +51,7 @@ class Page:
     keep_open: bool | None = None
 
 
-def experiment(config: Config, out: Path, page: Page, resume: bool = False) -> dict[str, Any]:
+def experiment(config: Config, out: Path, page: Page, resume: bool = False, plan: Plan | None = None) -> dict[str, Any]:
     """Runs the trials, and leaves the best genotype and everything of NNI's in a run folder.
 
     Args:
@@ -61,6 +61,7 @@ def experiment(config: Config, out: Path, page: Page, resume: bool = False) -> d
             ``budget.json``.
         page: How the page is shown.
         resume: Whether to carry on the experiment in the folder, with ``config`` as it was saved there.
+        plan: What to run; by default what the config's strategy asks for.
 
     Returns:
         What ``experiment.json`` holds: NNI's ``id`` and the ``trials``, the best first.
@@ -72,7 +73,7 @@ def experiment(config: Config, out: Path, page: Page, resume: bool = False) -> d
     if not resume:  # a strategy that carries on plans by the numbers it began with
         config = resolved(config)
     identity = _identity(out) if resume else f"jsnas{time.time_ns():x}"
-    plan = make_plan(config, out)
+    plan = plan or make_plan(config, out)
     portal = Portal(out / "nni", identity, _port(config, page), page.everywhere)
     run = RunFolder(out, config, resume)
     if not resume:

@@ -19,7 +19,7 @@ from trainers.experiment_words import choice_in_words, label_in_words
 # NNI's own names, and what each takes besides its defaults ("optimize_mode" is "maximize": a PSNR).
 TUNERS = {"grid": "GridSearch", "random": "Random", "tpe": "TPE", "anneal": "Anneal", "evolution": "Evolution"}
 RANGES = ("choice", "randint", "uniform", "quniform", "loguniform", "qloguniform", "normal", "lognormal")
-NETWORK, SEARCH = "network", "search"
+NETWORK, SEARCH, ENTRY = "network", "search", "entry"
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class Plan:
     """What an experiment runs.
 
     Attributes:
-        kind: ``"network"``: trials train one network each; ``"search"``: trials are whole one-shot searches.
+        kind: ``"network"``: trials train one network each; ``"search"``: trials are whole one-shot searches;
+            ``"entry"``: trials are a tournament's entries.
         max_trials: Trials in all.
         search_space: What trials differ in, as NNI writes it.
         tuner: What picks the next trial, as NNI writes it.

@@ -224,7 +224,7 @@ def _gap(of: dict[int, Entry], reference: dict[int, Entry]) -> Interval:
 
 def _words(gaps: dict[str, Interval], shown: set[str], reference: str) -> str:
     if not shown:
-        return f"Against {reference}: {NO_DIFFERENCE}, for none of {len(gaps)} contestants"
+        return f"Against {reference}: {NO_DIFFERENCE} for any of {len(gaps)} contestants"
     ordered = sorted(shown, key=lambda name: -gaps[name].mean)
     rest = len(gaps) - len(shown)
     others = f"; for the other {rest}, {NO_DIFFERENCE}" if rest else ""

@@ -1,7 +1,7 @@
 """The work of a trial of an experiment: ``python -m trainers.trial_worker``, started by ``trainers.trial_main``.
 
-It asks NNI for its parameters, trains one network or runs one whole search, and reports to NNI: the validation PSNR
-whenever there is one, and at the end PSNR, parameters and multiply-adds.
+It asks NNI for its parameters, trains one network, runs one whole search or plays an entry of a tournament, and
+reports to NNI: the validation PSNR whenever there is one, and at the end PSNR, parameters and multiply-adds.
 """
 
 from __future__ import annotations
@@ -31,11 +31,13 @@ from jsnas.export import network_of
 from jsnas.genotype import Genotype
 from jsnas.sample import genotype_from_sample
 from trainers.config import Config, load_config
-from trainers.experiment_plan import NETWORK, SEARCH, with_settings
+from trainers.contestants import contestants_of, play
+from trainers.experiment_plan import ENTRY, NETWORK, SEARCH, with_settings
 from trainers.experiment_trials import trial_folder_name
 from trainers.experiment_words import from_words
 from trainers.plugins import use_plugins
-from trainers.search import search
+from trainers.search import quiet_nni, search
+from trainers.tournament import bench_of
 from trainers.trial import run_trial, trial_network
 
 
@@ -96,15 +98,15 @@ def main(words: Sequence[str] | None = None) -> int:
     """Runs one trial.
 
     Args:
-        words: ``--run FOLDER`` of the experiment, ``--kind network`` or ``search``, and ``--elsewhere`` where that
-            folder is a copy on another machine.
+        words: ``--run FOLDER`` of the experiment, ``--kind network``, ``search`` or ``entry``, and ``--elsewhere``
+            where that folder is a copy on another machine.
 
     Returns:
         The exit code; NNI shows a trial whose code is not 0 as failed.
     """
     parser = argparse.ArgumentParser(prog="python -m trainers.trial_worker", allow_abbrev=False)
     parser.add_argument("--run", type=Path, required=True, help="run folder of the experiment")
-    parser.add_argument("--kind", choices=[NETWORK, SEARCH], required=True, help="what a trial is")
+    parser.add_argument("--kind", choices=[NETWORK, SEARCH, ENTRY], required=True, help="what a trial is")
     parser.add_argument("--elsewhere", action="store_true", help="the result goes back through NNI alone")
     options = parser.parse_args(words)
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
@@ -112,7 +114,7 @@ def main(words: Sequence[str] | None = None) -> int:
         reporter = Reporter()
         config = _settings(load_config(options.run / "config.yaml"))
         out = options.run / "trials" / trial_folder_name(nni.get_sequence_id(), nni.get_trial_id())
-        run = train_network if options.kind == NETWORK else run_search
+        run = {NETWORK: train_network, SEARCH: run_search, ENTRY: play_entry}[options.kind]
         outcome = run(config, reporter.parameters, out, reporter.intermediate)
         if not math.isfinite(outcome.psnr_db):
             raise InputError(f"The trial ended with a PSNR of {outcome.psnr_db} dB; lower the learning rate.")
@@ -159,6 +161,19 @@ def run_search(config: Config, parameters: dict[str, Any], out: Path, report: Ca
             shutil.rmtree(out / "retrained")
         psnr_db = run_trial(config, genotype, out / "retrained").psnr_db
     return Outcome(psnr_db, cost.parameters, cost.multiply_adds, genotype)
+
+
+def play_entry(config: Config, parameters: dict[str, Any], out: Path, report: Callable[[int, float], None]) -> Outcome:
+    """Plays one entry of a tournament, which lies in the folder above the experiment's."""
+    contestant = next(c for c in contestants_of(config) if c.name == parameters["contestant"])
+    tournament_folder = out.parents[2]
+    out.mkdir(parents=True, exist_ok=True)
+    quiet_nni()
+    entry = play(contestant, parameters["seed"], tournament_folder, bench_of(config, tournament_folder))
+    print(entry.genotype)
+    if entry.failed:
+        raise InputError(entry.failed)
+    return Outcome(entry.psnr_db, entry.parameters, entry.multiply_adds, entry.genotype)
 
 
 class FollowedMetrics:

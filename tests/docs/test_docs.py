@@ -40,7 +40,7 @@ KEPT = ("datasets.patch_size", "search.channels")  # what a page is about
 SHORTER = {"--iterations": lambda n: max(2, min(4, n // 100)), "--warmup": lambda n: 1, "--budget": lambda n: 4}
 SHORTER |= {"--seeds": lambda n: 1, "--search.max_trials": lambda n: 2, "--search.trial_iter": lambda n: 2}
 SHORTER |= {"--network.channels": lambda n: 16}
-RUNS_ARE_MADE_BY = ("search", "train", "compare", "multitask")
+RUNS_ARE_MADE_BY = ("search", "train", "compare", "multitask", "tournament", "bench fill")
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ def at_test_size(words: list[str]) -> list[str]:
     for k, (option, value) in enumerate(itertools.pairwise(words)):
         if option in SHORTER:
             words[k + 1] = str(SHORTER[option](int(value)))
-    if words[0] in RUNS_ARE_MADE_BY:
+    if words[0] in RUNS_ARE_MADE_BY or " ".join(words[:2]) in RUNS_ARE_MADE_BY:
         kept = [name for name in KEPT if f"--{name}" in words]
         words += [f"--{name}={value}" for name, value in SMALL.items() if name not in kept and f"--{name}" not in words]
     return words

@@ -33,7 +33,11 @@ def test_shipped_configs_are_the_papers(name: str) -> None:
 
 
 def test_every_shipped_config_is_covered_and_the_demo_differs_in_numbers_only() -> None:
-    assert set(shipped_configs()) == {*TASKS, "demo", "demo-denoise", "demo-deblock", "ablation-x4", "quick"}
+    assert set(shipped_configs()) == {
+        *TASKS,
+        *("demo", "demo-denoise", "demo-deblock", "quick", "tournament"),
+        *(f"ablation-{table}" for table in range(2, 6)),
+    }
     demo, paper = load_config("demo"), load_config("sr-x2")
     assert (demo.task, demo.scale, demo.strategy.name) == (paper.task, paper.scale, paper.strategy.name)
 

@@ -16,6 +16,7 @@ from jsnas.genotype import Genotype
 from trainers.cli import main
 from trainers.config import Config, load_config
 from trainers.contestants import Contestant, Entry, contestants_of, longer_config
+from trainers.paper_order import paper_order
 from trainers.statistics import NO_DIFFERENCE
 from trainers.tournament import entries_of, judge, tournament
 from trainers.tournament_page import write_pages
@@ -164,3 +165,33 @@ def test_a_surrogate_is_asked_in_place_of_trainings(
     assert "trains a supernet" in capsys.readouterr().err
     assert main(["search", *settings, "--evaluator", "surrogate", "--out", str(tmp_path / "x")]) == 2
     assert "give both search.evaluator surrogate and search.bench" in capsys.readouterr().err
+
+
+def test_an_ablation_trains_the_papers_rows_and_sets_the_orders_side_by_side(tmp_path: Path) -> None:
+    config = load_config("ablation-4")
+    found = {c.name: (c.config.network.fusion_kernels, c.genotype) for c in contestants_of(config)}
+    assert {name: kernels for name, (kernels, _) in found.items()} == {
+        "baseline": None,
+        "JSM": None,
+        "CSFM": (3, 3),
+        "JSM and CSFM": (3, 3),
+    }
+    assert found["baseline"][1] == found["CSFM"][1] != found["JSM"][1] == found["JSM and CSFM"][1]
+    gains = {"JSM": 0.3, "CSFM": 0.4, "JSM and CSFM": 0.6}  # the paper has JSM above CSFM
+    order = paper_order(judge(tournament(config, tmp_path / "out", play_one=planted(0, gains))), "4")
+    assert list(order.ours) == ["JSM and CSFM", "CSFM", "JSM", "baseline"]
+    assert list(order.paper) == ["JSM and CSFM", "JSM", "CSFM", "baseline"]
+    assert order.paper["baseline"] == pytest.approx((31.60 + 28.27) / 2)  # Table 4
+    assert order.swapped == [("JSM", "CSFM")] and order.tau == pytest.approx(4 / 6)
+    assert "the paper has JSM over CSFM" in str(order)
+
+
+def test_entries_are_played_as_nni_trials(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["tournament", "random", "luck", "--config", str(tiny / "tiny.yaml"), "--data", str(tiny / "data.h5")]
+    words += ["--budget", "2", "--search.trial_iter", "2", "--train.total_iter", "2", "--seeds", "1"]
+    assert main([*words, "--out", str(tmp_path / "run"), "--nni", "--port", "0"]) == 0
+    assert "contestant luck, seed 0" in capsys.readouterr().out  # a trial of NNI's
+    (folder,) = (tmp_path / "run").glob("experiment-*")
+    trials = json.loads((folder / "experiment.json").read_text())["trials"]
+    entries = entries_of(json.loads((tmp_path / "run" / "tournament.json").read_text()))
+    assert {t["settings"]["contestant"]: t["psnr_db"] for t in trials} == {e.contestant: e.psnr_db for e in entries}

@@ -21,6 +21,8 @@ def _tournament(words: Sequence[str]) -> None:
     parser.add_argument("--seed", help="first of the seeds")
     parser.add_argument("--out", type=Path, help="run folder (default: runs/TASK-tournament)")
     parser.add_argument("--resume", action="store_true", help="carry on the tournament in the folder")
+    parser.add_argument("--nni", action="store_true", help="play the entries as trials under NNI's web page")
+    parser.add_argument("--port", type=int, help="port of that page; 0 for any free one (default: 8080)")
     options, overrides = parser.parse_known_args(words)
     if options.contestants:
         overrides = [*overrides, f"--tournament.contestants=[{', '.join(options.contestants)}]"]
@@ -30,6 +32,10 @@ def _tournament(words: Sequence[str]) -> None:
     from trainers.tournament import judge, tournament
     from trainers.tournament_page import HEAD, standings_rows, write_pages
 
+    if options.nni:
+        from trainers.tournament_trials import play_under_nni
+
+        play_under_nni(config, out, options.port)
     content = tournament(config, out, options.resume)
     judgement = judge(content)
     write_pages(content, out)

@@ -1,0 +1,47 @@
+"""A tournament's entries as trials of an NNI experiment, several at a time, to be watched on NNI's page."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import zlib
+from pathlib import Path
+
+from jsnas.errors import InputError
+from trainers.config import Config
+from trainers.contestants import contestants_of
+from trainers.experiment import Page, experiment, saved_config
+from trainers.experiment_plan import ENTRY, TUNERS, Plan
+
+
+def play_under_nni(config: Config, out: Path, port: int | None) -> None:
+    """Plays all entries; what they leave in the tournament's folder is all that the tournament needs then.
+
+    Args:
+        config: Settings; ``experiment.concurrency`` entries are played at a time.
+        out: The tournament's folder; NNI's files go into ``experiment-.../`` there, one for each list of contestants
+            and number of seeds, where a stopped one is carried on. Entries played before are looked up.
+        port: Of the page, or ``None`` for the config's.
+
+    Raises:
+        InputError: If a setting cannot be used, or NNI gives up.
+    """
+    if config.experiment.training_service is not None:
+        raise InputError(
+            "The entries of a tournament share a folder, so they run on this machine; leave "
+            "experiment.training_service out."
+        )
+    names, seeds = [contestant.name for contestant in contestants_of(config)], config.tournament.seeds
+    space = {
+        "contestant": {"_type": "choice", "_value": names},
+        "seed": {"_type": "choice", "_value": list(range(seeds))},
+    }
+    plan = Plan(ENTRY, len(names) * seeds, space, {"name": TUNERS["grid"], "classArgs": {}})
+    if config.tournament.bench is not None:  # trials run in folders of their own
+        bench = str(Path(config.tournament.bench).resolve())
+        config = dataclasses.replace(config, tournament=dataclasses.replace(config.tournament, bench=bench))
+    folder = out / f"experiment-{zlib.crc32(json.dumps([names, seeds]).encode()):08x}"
+    resume = (folder / "experiment.json").is_file()
+    if resume:
+        config = saved_config(folder, None)
+    experiment(config, folder, Page(port), resume, plan)
