@@ -9,15 +9,11 @@ from these figures.
 
 from __future__ import annotations
 
-import argparse
-import json
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from benchmarks.measured_page import make_page, page_parser
 from benchmarks.photograph_data import packed
-from jsnas.memory import keep_freed_memory
 from jsnas.paper import TITLES
 from jsnas.task import Task
 from trainers.config import load_config
@@ -74,27 +70,12 @@ def page(content: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="where to write the figures")
-    parser.add_argument("--page", type=Path, help="where to write the page")
-    parser.add_argument("--from", dest="figures", type=Path, help="figures to write the page from; nothing is run")
+    parser = page_parser(__doc__, "runs/ablations")
     parser.add_argument("--tables", nargs="+", default=["2", "3", "4", "5"], choices=["2", "3", "4", "5"])
     parser.add_argument("--seeds", type=int, default=5, help="trainings of each row")
     parser.add_argument("--iterations", type=int, default=400, help="of each training")
-    parser.add_argument("--work", type=Path, default=Path("runs/ablations"), help="folder of the runs")
-    arguments = parser.parse_args()
-    if arguments.figures is not None:
-        content = json.loads(arguments.figures.read_text(encoding="utf-8"))
-    else:
-        torch.set_num_threads(1)
-        keep_freed_memory()
-        content = measure(arguments.tables, arguments.seeds, arguments.iterations, arguments.work)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    text = page(content)
-    if arguments.page:
-        arguments.page.write_text(text, encoding="utf-8")
-    print(text)
+    a = parser.parse_args()
+    make_page(a, lambda: measure(a.tables, a.seeds, a.iterations, a.work), page)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ that differ in `train.inherit` alone. A measurement that was stopped goes on whe
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import sys
@@ -19,6 +18,7 @@ from typing import Any
 import torch
 
 from benchmarks.machine import machine
+from benchmarks.measured_page import make_page, page_parser
 from benchmarks.photograph_data import SPLIT, packed
 from trainers.config import Config, load_config
 from trainers.search import search
@@ -145,26 +145,12 @@ def measure(seeds: int, iterations: int, every: int, folder: Path) -> dict[str, 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="where to write the figures")
-    parser.add_argument("--page", type=Path, help="where to write the page")
-    parser.add_argument("--from", dest="figures", type=Path, help="figures to write the page from; nothing is measured")
+    parser = page_parser(__doc__, "runs/inheritance")
     parser.add_argument("--seeds", type=int, default=10, help="pairs")
     parser.add_argument("--iterations", type=int, default=1200, help="of each training")
     parser.add_argument("--every", type=int, default=100, help="steps between two validations")
-    parser.add_argument("--work", type=Path, default=Path("runs/inheritance"), help="folder of the runs")
-    arguments = parser.parse_args()
-    if arguments.figures is not None:
-        content = json.loads(arguments.figures.read_text(encoding="utf-8"))
-    else:
-        torch.set_num_threads(1)
-        content = measure(arguments.seeds, arguments.iterations, arguments.every, arguments.work)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    text = page(content)
-    if arguments.page:
-        arguments.page.write_text(text, encoding="utf-8")
-    print(text)
+    a = parser.parse_args()
+    make_page(a, lambda: measure(a.seeds, a.iterations, a.every, a.work), page)
 
 
 if __name__ == "__main__":

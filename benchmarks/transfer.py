@@ -9,7 +9,6 @@ differs was found and not given. A measurement that was stopped goes on where it
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import itertools
 import json
@@ -21,6 +20,7 @@ from typing import Any
 import torch
 
 from benchmarks.machine import machine
+from benchmarks.measured_page import make_page, page_parser
 from benchmarks.photograph_data import SPLIT, packed
 from jsnas.genotype import Genotype
 from jsnas.task import Task
@@ -138,28 +138,13 @@ def _mean(values: list[float]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="where to write the figures")
-    parser.add_argument("--page", type=Path, help="where to write the page")
-    parser.add_argument("--from", dest="figures", type=Path, help="figures to write the page from; nothing is measured")
+    parser = page_parser(__doc__, "runs/transfer")
     parser.add_argument("--seeds", type=int, default=10, help="searches")
     parser.add_argument("--iterations", type=int, default=200, help="of each search")
     parser.add_argument("--warmup", type=int, default=60, help="of them, on the weights alone")
     parser.add_argument("--training", type=int, default=300, help="iterations of each training")
-    parser.add_argument("--work", type=Path, default=Path("runs/transfer"), help="folder of the runs")
-    arguments = parser.parse_args()
-    if arguments.figures is not None:
-        content = json.loads(arguments.figures.read_text(encoding="utf-8"))
-    else:
-        torch.set_num_threads(1)
-        a = arguments
-        content = measure(a.seeds, a.iterations, a.warmup, a.training, a.work)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    text = page(content)
-    if arguments.page:
-        arguments.page.write_text(text, encoding="utf-8")
-    print(text)
+    a = parser.parse_args()
+    make_page(a, lambda: measure(a.seeds, a.iterations, a.warmup, a.training, a.work), page)
 
 
 if __name__ == "__main__":
