@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import platform
 import tempfile
 import time
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from jsnas.strategy.alternating import EXCLUDED
 from trainers.config import Config
 from trainers.plugins import use_plugins
 from trainers.progress import Progress
+from trainers.run_record import machine_in_words
 from trainers.streams import open_data, pick_device
 from trainers.trial import run_trial, search_size
 
@@ -101,7 +101,7 @@ def trained(config: Config, genotype: Genotype, seed: int, bench: Bench) -> Row:
         cost.multiply_adds,
         _latency(network, pick_device(config.device)),
         time.monotonic() - start,
-        f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
+        machine_in_words(),
         failed,
     )
     bench.add(row)

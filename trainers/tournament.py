@@ -7,7 +7,6 @@ seeds, does only what is missing.
 from __future__ import annotations
 
 import math
-import platform
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from jsnas.bench import Bench
 from jsnas.errors import InputError
@@ -24,6 +22,7 @@ from trainers.config import Config
 from trainers.contestants import Contestant, Entry, contestants_of, longer_config, play
 from trainers.progress import Progress
 from trainers.run_folder import RunFolder
+from trainers.run_record import machine_in_words
 from trainers.search import quiet_nni
 from trainers.statistics import (
     NO_DIFFERENCE,
@@ -116,7 +115,7 @@ def tournament(config: Config, out: Path, resume: bool = False, play_one: Play |
         content = {
             "format": FORMAT,
             "settings": _settings(config),
-            "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
+            "machine": machine_in_words(),
             "date": f"{datetime.now(UTC):%Y-%m-%d}",
             "entries": [_entry_record(entry) for entry in entries],
         }
