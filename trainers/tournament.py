@@ -33,6 +33,7 @@ from trainers.statistics import (
     significant,
     verdict,
 )
+from trainers.streams import open_data, patch_stream
 
 LEVEL = 0.01  # chance, at most, that a tournament without any difference shows one (Holm's correction over all)
 FORMAT = "jsnas-tournament/1"
@@ -105,6 +106,8 @@ def tournament(config: Config, out: Path, resume: bool = False, play_one: Play |
     quiet_nni()
     contestants, seeds = contestants_of(config), config.tournament.seeds
     bench = bench_of(config, out)
+    if play_one is None:
+        check_data(config)
     entries: list[Entry] = []
     with RunFolder(out, config, resume) as run, Progress("tournament", len(contestants) * seeds, "entries") as progress:
         for k in range(seeds):  # seed by seed: what is there after a stop compares all
@@ -121,6 +124,15 @@ def tournament(config: Config, out: Path, resume: bool = False, play_one: Play |
         }
         run.write_json("tournament.json", content)
     return content
+
+
+def check_data(config: Config) -> None:
+    """Says before anything starts whether images, patches and test images can be used."""
+    patch_stream(open_data(config), config, "weights")
+    try:
+        open_data(longer_config(config))
+    except InputError as error:
+        raise InputError(f"In tournament.test: {error}") from error
 
 
 def bench_of(config: Config, out: Path) -> Bench:

@@ -12,6 +12,7 @@ from trainers.config import Config
 from trainers.contestants import contestants_of
 from trainers.experiment import Page, experiment, saved_config
 from trainers.experiment_plan import ENTRY, TUNERS, Plan
+from trainers.tournament import check_data
 
 
 def play_under_nni(config: Config, out: Path, port: int | None) -> None:
@@ -31,6 +32,7 @@ def play_under_nni(config: Config, out: Path, port: int | None) -> None:
             "The entries of a tournament share a folder, so they run on this machine; leave "
             "experiment.training_service out."
         )
+    check_data(config)
     names, seeds = [contestant.name for contestant in contestants_of(config)], config.tournament.seeds
     space = {
         "contestant": {"_type": "choice", "_value": names},

@@ -195,3 +195,19 @@ def test_entries_are_played_as_nni_trials(tiny: Path, tmp_path: Path, capsys: py
     trials = json.loads((folder / "experiment.json").read_text())["trials"]
     entries = entries_of(json.loads((tmp_path / "run" / "tournament.json").read_text()))
     assert {t["settings"]["contestant"]: t["psnr_db"] for t in trials} == {e.contestant: e.psnr_db for e in entries}
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--tournament.test=9-9"], r"In tournament\.test: .*9-9 are not within 1-5"),
+        (["--datasets.patch_size=60"], r"patch"),
+        (["--datasets.path=null"], r"No data were given"),
+    ],
+)
+def test_data_that_do_not_fit_are_said_before_a_folder_is_made(
+    tiny: Path, tmp_path: Path, more: list[str], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        tournament(config_of(tiny, "[random, luck]", *more), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
