@@ -9,6 +9,7 @@ from these figures.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from jsnas.paper import TITLES
 from jsnas.task import Task
 from trainers.config import load_config
 from trainers.paper_order import paper_order
-from trainers.tournament import judge, tournament
+from trainers.tournament import tournament
 from trainers.tournament_page import HEAD, standings_rows
+from trainers.tournament_verdict import judge
 
 COMMAND = "python -m benchmarks.ablations --json benchmarks/ablations.json --page benchmarks/ablations.md"
 SMALL = [
@@ -55,7 +57,7 @@ def page(content: dict[str, Any]) -> str:
         judgement, s = judge(result), result["settings"]
         order = paper_order(judgement, number)
         rows = [[*HEAD, "paper (Set5, Set14)"], ["---"] * (len(HEAD) + 1)]
-        rows += [[*row, f"{order.paper[row[0]]:.2f}"] for row in standings_rows(judgement)]
+        rows += [[*row, f"{order.paper.get(row[0], math.nan):.2f}"] for row in standings_rows(judgement)]
         keep = [k for k, name in enumerate(rows[0]) if name not in ("search (s)", "latency (ms)", "front")]
         parts += ["", f"## {TITLES[number]}", "", f"**{order}** {judgement.verdict}.", ""]
         parts += ["| " + " | ".join(row[k] for k in keep) + " |" for row in rows]

@@ -86,7 +86,7 @@ class Bench:
 
     def add_protocol(self, protocol: Mapping[str, Any]) -> str:
         """Keeps what a protocol says, and gives its identity."""
-        identity = _hash(protocol)[:12]
+        identity = _identity(protocol)
         path = self.folder / "protocols" / f"{identity}.json"
         if not path.is_file():
             _write(path, json.dumps(protocol, indent=2) + "\n")
@@ -103,7 +103,12 @@ class Bench:
             InputError: If the row's file is damaged.
         """
         path = self.folder / "rows" / f"{row_key(protocol, genotype, seed, iterations)}.json"
-        return _read_row(path) if path.is_file() else None
+        if not path.is_file():
+            return None
+        row = _read_row(path)
+        if row.key != path.stem:
+            raise InputError(f"'{path}' holds another training than its name says; remove it, and it is run again.")
+        return row
 
     def rows(self) -> list[Row]:
         """All rows, in the order of protocol, iterations, genotype and seed.
@@ -137,6 +142,8 @@ def load_table(path: Path) -> tuple[list[Row], dict[str, dict[str, Any]]]:
         records = _read_csv(path) if path.suffix == ".csv" else _read_parquet(path)
         rows = [_row_of(record, f"Row {k} of '{path}'") for k, record in enumerate(records, start=1)]
         protocols = _read_json(_beside(path))
+        if not all(isinstance(protocol, dict) for protocol in protocols.values()):
+            raise InputError(f"'{_beside(path)}' is damaged; each protocol should be a mapping.")
     else:
         raise InputError(f"There is no table '{path}'; give the folder, or the .csv or .parquet file, of a table.")
     if not rows:
@@ -185,11 +192,13 @@ def import_table(source: Path, bench: Bench) -> int:
         InputError: If the source cannot be read.
     """
     rows, protocols = load_table(source)
-    identities = {old: bench.add_protocol(protocols[old]) for old in protocols}
+    for name, protocol in protocols.items():
+        if _identity(protocol) != name:
+            raise InputError(f"The protocol '{name}' of '{source}' was altered; the table cannot be trusted.")
+    for protocol in protocols.values():
+        bench.add_protocol(protocol)
     new = 0
     for row in rows:
-        if identities[row.protocol] != row.protocol:
-            raise InputError(f"The protocol '{row.protocol}' of '{source}' was altered; the table cannot be trusted.")
         if bench.find(row.protocol, row.genotype, row.seed, row.iterations) is None:
             bench.add(row)
             new += 1
@@ -206,15 +215,36 @@ def _row_of(content: Any, where: str) -> Row:
     if not isinstance(content, dict) or set(content) != names:
         raise InputError(f"{where} does not hold {', '.join(sorted(names))}; it is damaged, or of another version.")
     try:
-        text = {name: str(content[name]) for name in ("protocol", "machine", "failed")}
-        whole = {name: int(content[name]) for name in ("seed", "iterations", "parameters", "multiply_adds")}
-        real = {name: float(content[name]) for name in ("latency_seconds", "seconds")}
-        psnr_db = math.nan if content["psnr_db"] in (None, "") else float(content["psnr_db"])
+        text = {name: _text(content[name]) for name in ("protocol", "machine", "failed")}
+        whole = {name: _whole(content[name]) for name in ("seed", "iterations", "parameters", "multiply_adds")}
+        real = {name: _real(content[name]) for name in ("latency_seconds", "seconds")}
+        psnr_db = math.nan if content["psnr_db"] in (None, "") else _real(content["psnr_db"])
         genotype = content["genotype"]
         genotype = Genotype.from_dict(json.loads(genotype) if isinstance(genotype, str) else genotype)
-    except (TypeError, ValueError, RecursionError) as error:
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise InputError(f"{where} is damaged ({error}).") from error
     return Row(genotype=genotype, psnr_db=psnr_db, **text, **whole, **real)  # type: ignore[arg-type]
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is no text")
+    value.encode()  # half a character cannot be written anywhere
+    return value
+
+
+def _whole(value: Any) -> int:
+    number = int(value) if isinstance(value, str) else value
+    if type(number) is not int or not 0 <= number < 1 << 63:
+        raise ValueError(f"{str(value)[:40]} is no whole number from 0 on")
+    return number
+
+
+def _real(value: Any) -> float:
+    number = float(value)
+    if isinstance(value, bool) or not math.isfinite(number):
+        raise ValueError(f"{str(value)[:40]} is no finite number")
+    return number
 
 
 def _sorted(rows: Iterable[Row]) -> list[Row]:
@@ -231,7 +261,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise InputError(f"'{path}' is missing; it belongs to the table beside it.") from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"'{path}' is damaged ({error}); remove it, and its training is run again.") from error
+        raise InputError(f"'{path}' is damaged ({error}); remove it, and what it held is made again.") from error
     if not isinstance(content, dict):
         raise InputError(f"'{path}' holds a {type(content).__name__}; a mapping was expected.")
     return content
@@ -239,7 +269,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _read_csv(path: Path) -> list[dict[str, Any]]:
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:  # spreadsheets put a mark before the text
             return list(csv.DictReader(file))
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"'{path}' is no CSV ({error}); give a table of `jsnas bench export`.") from error
@@ -271,6 +301,10 @@ def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def _identity(protocol: Mapping[str, Any]) -> str:
+    return _hash(protocol)[:12]
 
 
 def _hash(content: Any) -> str:

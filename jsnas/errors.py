@@ -13,6 +13,10 @@ class InputError(ValueError):
     """
 
 
+class DivergedError(InputError):
+    """A loss or a weight stopped being finite: a result of the settings, not a fault of what was given."""
+
+
 def unknown_name(kind: str, given: object, known: Iterable[str]) -> InputError:
     """The error for a name that is not in a list: it names the nearest known one.
 

@@ -22,6 +22,7 @@ from jsnas.genotype import Genotype
 
 _FOLDS, _REPEATS = 5, 5
 _LEAST = 10  # genotypes to fit on
+LEAST_TO_JUDGE = 20  # genotypes to say how well a fit ranks
 _PENALTIES = np.logspace(-1, 4, 26)
 
 
@@ -47,30 +48,41 @@ class Quality:
     Attributes:
         group: What it was fitted on.
         tau: Kendall's tau of prediction and one training of held-out genotypes, mean over folds and repeats.
-        spread: Standard deviation of it.
-        ceiling: Kendall's tau of two trainings of the same genotypes that differ in the seed alone, mean over pairs of
-            seeds; NaN if no genotype was trained twice. Seeds alone make ranks differ so much.
+        spread: Standard deviation over folds and repeats.
+        agreement: Kendall's tau of two trainings of the same genotypes that differ in the seed alone, mean over pairs
+            of seeds; NaN if fewer than three genotypes were trained twice.
         repeated: Genotypes that were trained twice or more.
     """
 
     group: Group
     tau: float
     spread: float
-    ceiling: float
+    agreement: float
     repeated: int
+
+    @property
+    def ceiling(self) -> float:
+        """The tau that a prediction without any error would reach against one training, as noisy as seeds make it.
+
+        For normal values tau is 2/pi asin(r) of their correlation r; two trainings correlate by the reliability, and
+        the truth with one training by its square root.
+        """
+        reliability = max(0.0, math.sin(math.pi / 2 * self.agreement))
+        return 2 / math.pi * math.asin(math.sqrt(reliability))
 
     def __str__(self) -> str:
         g = self.group
         trainings = sum(map(len, g.psnr_db.values()))
-        ceiling = (
-            "no genotype was trained twice, so the noise of seeds is unknown"
-            if math.isnan(self.ceiling)
-            else f"two seeds of the same {self.repeated} genotypes agree by {self.ceiling:.2f}"
+        noise = (
+            "too few genotypes were trained twice to tell the noise of seeds"
+            if math.isnan(self.agreement)
+            else f"two seeds of the same {self.repeated} genotypes agree by {self.agreement:.2f}, so the truth itself "
+            f"would reach about {self.ceiling:.2f}"
         )
         return (
             f"Protocol {g.protocol}, {g.iterations} iterations: {trainings} trainings of {len(g.psnr_db)} genotypes. "
-            f"Kendall's tau on held-out genotypes {self.tau:.2f} ± {self.spread:.2f} ({_FOLDS} folds, "
-            f"{_REPEATS} times); {ceiling}."
+            f"Kendall's tau on held-out genotypes {self.tau:.2f} (standard deviation {self.spread:.2f} over "
+            f"{_FOLDS * _REPEATS} folds); {noise}."
         )
 
 
@@ -153,9 +165,16 @@ def groups(rows: Sequence[Row]) -> list[Group]:
 def quality(group: Group) -> Quality:
     """Cross-validates a surrogate on a group, genotypes held out whole; seeded, so the same every time.
 
+    Genotypes that hold what the others of their fold's complement lack are left out.
+
     Raises:
-        InputError: As ``Surrogate``.
+        InputError: If the group is too small.
     """
+    if len(group.psnr_db) < LEAST_TO_JUDGE:
+        raise InputError(
+            f"{len(group.psnr_db)} genotypes compare; to judge a surrogate takes {LEAST_TO_JUDGE} or more, so fill the "
+            "table with `jsnas bench fill`."
+        )
     genotypes = list(group.psnr_db)
     means = np.asarray([np.mean(list(of.values())) for of in group.psnr_db.values()])
     single = np.asarray([of[min(of)] for of in group.psnr_db.values()])
@@ -169,11 +188,11 @@ def quality(group: Group) -> Quality:
             if len(known) > 1:
                 predicted = model.predict([genotypes[k] for k in known])
                 taus.append(float(stats.kendalltau(predicted, single[known]).statistic))
-    ceiling, repeated = _ceiling(group)
+    agreement, repeated = _agreement(group)
     finite = [tau for tau in taus if math.isfinite(tau)]
     if not finite:
-        return Quality(group, math.nan, math.nan, ceiling, repeated)
-    return Quality(group, float(np.mean(finite)), float(np.std(finite)), ceiling, repeated)
+        return Quality(group, math.nan, math.nan, agreement, repeated)
+    return Quality(group, float(np.mean(finite)), float(np.std(finite)), agreement, repeated)
 
 
 def _known(model: Surrogate, genotype: Genotype) -> bool:
@@ -184,7 +203,7 @@ def _known(model: Surrogate, genotype: Genotype) -> bool:
     return True
 
 
-def _ceiling(group: Group) -> tuple[float, int]:
+def _agreement(group: Group) -> tuple[float, int]:
     seeds = sorted({seed for of in group.psnr_db.values() for seed in of})
     taus = []
     for k, a in enumerate(seeds):

@@ -112,7 +112,7 @@ def test_damage_and_loss_are_said(tmp_path: Path) -> None:
         load_table(tmp_path / "bench")
     file = next((tmp_path / "bench" / "rows").iterdir())
     file.write_text(file.read_text()[:-20])
-    with pytest.raises(InputError, match=r"is damaged .*its training is run again"):
+    with pytest.raises(InputError, match=r"is damaged .*what it held is made again"):
         bench.rows()
     with pytest.raises(InputError, match=r"There is no table"):
         load_table(tmp_path / "nowhere")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import inspect
 import tempfile
 import time
 from collections.abc import Iterator
@@ -12,12 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from jsnas.attentions import ATTENTIONS
 from jsnas.bench import Bench, Row
-from jsnas.candidates import ALL_OPERATIONS, TASK_ATTENTIONS, resolve_attentions, resolve_operations
+from jsnas.candidates import ALL_OPERATIONS, TASK_ATTENTIONS, register_plugin, resolve_attentions, resolve_operations
 from jsnas.cost import cost_of
-from jsnas.errors import InputError
+from jsnas.errors import DivergedError, InputError
 from jsnas.genotype import Genotype, edge_list
 from jsnas.network import JSNet
+from jsnas.operations import OPERATIONS
 from jsnas.strategy.alternating import EXCLUDED
 from trainers.config import Config
 from trainers.plugins import use_plugins
@@ -55,8 +59,19 @@ def protocol_of(config: Config) -> dict[str, Any]:
         "eps": t.eps,
         "halve_share": t.halve_every / t.total_iter,
         "precision": config.precision,
-        "plugins": list(config.plugins),
+        "device": pick_device(config.device).type,
+        "blocks": _own_blocks(config),
     }
+
+
+def _own_blocks(config: Config) -> dict[str, str]:
+    """Short name of each block that is not ours, and a hash of its source, which its author may change."""
+    found = dict(resolve_operations(config.search.operations or ALL_OPERATIONS))
+    found |= resolve_attentions(config.search.attentions or TASK_ATTENTIONS[config.task])
+    for name in map(register_plugin, config.plugins):
+        found[name] = OPERATIONS.get(name) or ATTENTIONS[name]
+    own = {name: block for name, block in found.items() if block.__module__.partition(".")[0] != "jsnas"}
+    return {name: hashlib.sha256(inspect.getsource(block).encode()).hexdigest()[:12] for name, block in own.items()}
 
 
 def trained(config: Config, genotype: Genotype, seed: int, bench: Bench) -> Row:
@@ -87,9 +102,7 @@ def trained(config: Config, genotype: Genotype, seed: int, bench: Bench) -> Row:
         run = Path(folder) / "run"
         try:
             psnr_db = run_trial(config, genotype, run).psnr_db
-        except InputError as error:
-            if not (run / "config.yaml").exists():  # it never began: a setting is wrong
-                raise
+        except DivergedError as error:
             failed = str(error)
     row = Row(
         protocol,
@@ -135,7 +148,8 @@ def candidates_of(config: Config) -> tuple[list[str], list[str]]:
 def fill(config: Config, bench: Bench, genotypes: int, seeds: int, repeated: int, first: int = 0) -> int:
     """Trains genotypes drawn at random, and adds what the table lacks.
 
-    The k-th genotype is the same in every run with the same space, so that a table that was begun is gone on with.
+    The k-th genotype is the same in every run with the same space, so that a table that was begun is gone on with. In a
+    small space the same one may be drawn more than once; it is trained once.
 
     Args:
         config: Settings of the trials.
@@ -157,13 +171,15 @@ def fill(config: Config, bench: Bench, genotypes: int, seeds: int, repeated: int
             "give 1 or more of the former two, 0 or more of the latter."
         )
     jobs = [(first + k, seed) for seed in range(seeds) for k in range(genotypes if seed == 0 else repeated)]
-    before = len(bench.rows())
+    new = 0
+    protocol = bench.add_protocol(protocol_of(config))
     with Progress("bench", len(jobs), "trainings") as progress:
         for done, (number, seed) in enumerate(jobs, start=1):
             genotype = random_genotype(config, np.random.default_rng([2022, number]))
+            new += bench.find(protocol, genotype, config.manual_seed + seed, config.search.trial_iter) is None
             row = trained(config, genotype, config.manual_seed + seed, bench)
             progress.update(done, {"psnr_db": row.psnr_db})
-    return len(bench.rows()) - before
+    return new
 
 
 def _latency(network: JSNet, device: torch.device) -> float:

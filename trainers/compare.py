@@ -111,18 +111,29 @@ def comparison_table(comparisons: Sequence[Comparison]) -> str:
     return "\n".join(rows)
 
 
+def with_budget(config: Config, budget: int) -> Config:
+    """The config with another length of its searches; the warm-up keeps its share.
+
+    Raises:
+        InputError: If the budget is below 1.
+    """
+    if budget < 1:
+        raise InputError(f"A budget of {budget} iterations was given; give 1 or more.")
+    s = config.search
+    warmup = round(budget * s.weight_warmup_iters / s.total_iter)
+    return dataclasses.replace(config, search=dataclasses.replace(s, total_iter=budget, weight_warmup_iters=warmup))
+
+
 def under_budget(config: Config, name: str, budget: int) -> Config:
-    """The config of one strategy; asks it now whether it can be used."""
+    """The config of one strategy; asks it now whether it can be used.
+
+    Raises:
+        InputError: If it cannot, or the budget is too small for it.
+    """
     s = config.search
     args = config.strategy.args if name == config.strategy.name else {}
     limited = dataclasses.replace(
-        config,
-        strategy=dataclasses.replace(config.strategy, name=name, args=args),
-        search=dataclasses.replace(
-            s,
-            total_iter=budget,
-            weight_warmup_iters=round(budget * s.weight_warmup_iters / s.total_iter),
-        ),
+        with_budget(config, budget), strategy=dataclasses.replace(config.strategy, name=name, args=args)
     )
     strategy = make_strategy(limited)
     check_space(strategy, build_space(limited))

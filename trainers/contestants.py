@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from jsnas.bench import Bench
 from jsnas.data.atomic import atomic_file
-from jsnas.errors import InputError, unknown_name
+from jsnas.errors import DivergedError, InputError, unknown_name
 from jsnas.genotype import Genotype, shipped_genotypes
 from jsnas.paper import Variant, variants
-from trainers.bench import random_genotype, singles, trained
-from trainers.catalogue import STRATEGIES
+from trainers.bench import protocol_of, random_genotype, singles, trained
+from trainers.catalogue import MULTI_TRIAL, STRATEGIES
 from trainers.compare import FRESH_SEED, under_budget
 from trainers.config import Config
-from trainers.search import search
+from trainers.search import check_warmup, search
+from trainers.streams import open_data
 
 LUCK, SINGLES = "luck", "singles"
 TABLES = {f"table-{number}": str(number) for number in range(2, 6)}  # the paper's ablations
@@ -54,19 +57,19 @@ class Entry:
     Attributes:
         contestant: Its name.
         seed: Number of the seed, from 0.
-        genotype: What was found or given.
+        genotype: What was found or given; ``None`` if the search diverged.
         search_seconds: Time of the search; 0 where there was none.
-        proxy_db: PSNR of the short training; NaN if it failed.
-        psnr_db: PSNR of the longer training on the test images; NaN if it failed.
+        proxy_db: PSNR of the short training; NaN if it diverged.
+        psnr_db: PSNR of the longer training on the test images; NaN if it diverged.
         parameters: Of the network trained longer.
         multiply_adds: Of the same, for a 1280 x 720 output.
         latency_seconds: Of the same, as ``jsnas.bench.Row`` has it.
-        failed: Why a training failed; empty if none did.
+        failed: Why there is no PSNR; empty if there is one.
     """
 
     contestant: str
     seed: int
-    genotype: Genotype
+    genotype: Genotype | None
     search_seconds: float
     proxy_db: float
     psnr_db: float
@@ -91,7 +94,10 @@ def contestants_of(config: Config) -> list[Contestant]:
         elif name == LUCK:
             found.append(Contestant(name, config))
         elif name in STRATEGIES or ":" in name:
-            found.append(Contestant(name, under_budget(config, name, config.search.total_iter)))
+            limited = under_budget(config, name, config.search.total_iter)
+            if name not in MULTI_TRIAL:
+                check_warmup(limited)
+            found.append(Contestant(name, limited))
         elif name in shipped_genotypes() or Path(name).is_file():
             found.append(Contestant(Path(name).stem, config, Genotype.load(name)))
         else:
@@ -122,28 +128,31 @@ def play(contestant: Contestant, number: int, out: Path, bench: Bench) -> Entry:
         InputError: If a setting, the data or the folder cannot be used.
     """
     config = contestant.config
-    genotype, seconds = _find(contestant, number, out / "searches" / f"{_slug(contestant.name)}-{number}")
-    seed = config.manual_seed + number
-    proxy = trained(config, genotype, seed, bench)
-    longer = trained(longer_config(config), genotype, seed + FRESH_SEED, bench)
+    found = _find(contestant, number, out / "searches" / f"{_slug(contestant.name)}-{number}")
+    if found.genotype is None:
+        return Entry(contestant.name, number, None, found.seconds, math.nan, math.nan, 0, 0, 0.0, found.failed)
+    # Seeds that no search has used: a trial that won by its luck has it not twice.
+    seed = config.manual_seed + number + FRESH_SEED
+    proxy = trained(config, found.genotype, seed + FRESH_SEED, bench)
+    longer = trained(longer_config(config), found.genotype, seed, bench)
     return Entry(
         contestant.name,
         number,
         longer.genotype,
-        seconds,
+        found.seconds,
         proxy.psnr_db,
         longer.psnr_db,
         longer.parameters,
         longer.multiply_adds,
         longer.latency_seconds,
-        proxy.failed or longer.failed,
+        longer.failed,
     )
 
 
 def longer_config(config: Config) -> Config:
     """The longer training as a trial: the network's size, the training's length, scored on the test images."""
     n, t = config.network, config.tournament
-    modules = n.modules if n.modules is not None else 5 if config.task == "sr" else 6
+    modules = n.modules if n.modules is not None else config.to_task().modules
     size = dataclasses.replace(
         config.search,
         space="joint",
@@ -162,28 +171,62 @@ def _variant(config: Config, variant: Variant) -> Contestant:
     return Contestant(variant.method, dataclasses.replace(config, network=network), variant.genotype)
 
 
-def _find(contestant: Contestant, number: int, folder: Path) -> tuple[Genotype, float]:
-    """What a contestant trains, and the seconds that it took to find it."""
+@dataclass(frozen=True)
+class _Found:
+    """What a contestant trains, the seconds that it took to find, and why there is nothing if the search diverged."""
+
+    genotype: Genotype | None
+    seconds: float = 0.0
+    failed: str = ""
+
+
+def _find(contestant: Contestant, number: int, folder: Path) -> _Found:
     config = contestant.config
     if contestant.genotype is not None:
-        return contestant.genotype, 0.0
+        return _Found(contestant.genotype)
     if not contestant.searches:
-        return random_genotype(config, np.random.default_rng([_LUCK_SEED, config.manual_seed + number])), 0.0
-    done, asked = folder / "found.json", dataclasses.asdict(config.search)
-    asked = json.loads(json.dumps({**asked, "strategy": dataclasses.asdict(config.strategy)}))
-    if done.is_file():
-        kept = json.loads(done.read_text(encoding="utf-8"))
-        if kept["asked"] == asked:
-            return Genotype.from_dict(kept["genotype"]), float(kept["seconds"])
+        return _Found(random_genotype(config, np.random.default_rng([_LUCK_SEED, config.manual_seed + number])))
+    config = dataclasses.replace(config, manual_seed=config.manual_seed + number)
+    asked = _asked(config)
+    if (kept := _kept(folder / "found.json", asked)) is not None:
+        return kept
     if folder.exists():  # cut short, where time would be measured wrong; or of other settings
         shutil.rmtree(folder)
     start = time.monotonic()
-    genotype = search(dataclasses.replace(config, manual_seed=config.manual_seed + number), folder)
-    seconds = time.monotonic() - start
-    found = {"genotype": genotype.to_dict(), "seconds": seconds, "asked": asked}
-    with atomic_file(done) as temporary:
-        temporary.write_text(json.dumps(found) + "\n", encoding="utf-8")
-    return genotype, seconds
+    try:
+        found = _Found(search(config, folder), time.monotonic() - start)
+    except DivergedError as error:
+        found = _Found(None, time.monotonic() - start, str(error))
+    genotype = None if found.genotype is None else found.genotype.to_dict()
+    record = {"genotype": genotype, "seconds": found.seconds, "failed": found.failed, "asked": asked}
+    with atomic_file(folder / "found.json") as temporary:
+        temporary.write_text(json.dumps(record) + "\n", encoding="utf-8")
+    return found
+
+
+def _asked(config: Config) -> Any:
+    """All that a search is the result of."""
+    split = open_data(config).split
+    asked = {
+        "protocol": protocol_of(config),
+        "architecture_images": [int(k) for k in split.architecture],
+        "search": dataclasses.asdict(config.search),
+        "strategy": dataclasses.asdict(config.strategy),
+        "seed": config.manual_seed,
+    }
+    return json.loads(json.dumps(asked))
+
+
+def _kept(path: Path, asked: Any) -> _Found | None:
+    """What an equal search found before; ``None`` if there was none, or it cannot be read."""
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if kept["asked"] != asked:
+            return None
+        genotype = None if kept["genotype"] is None else Genotype.from_dict(kept["genotype"])
+        return _Found(genotype, float(kept["seconds"]), str(kept["failed"]))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
 
 
 def _slug(name: str) -> str:

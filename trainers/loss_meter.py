@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from jsnas.errors import InputError
+from jsnas.errors import DivergedError
 from trainers.ranks import Ranks
 
 
@@ -43,22 +43,22 @@ class LossMeter:
             weights: Tensors that must be finite too: the last step may spoil them under a finite loss.
 
         Raises:
-            InputError: If a loss since the last reading or a weight is NaN or infinite; it names the iteration.
+            DivergedError: If a loss since the last reading or a weight is NaN or infinite; it names the iteration.
         """
         total = self._ranks.mean(self._sum).item()
         if not math.isfinite(total):
             finite = [0.0] * self._ranks.count
             finite[self._ranks.rank] = float(self._finite_steps.item())
             first = iteration - self._count + int(min(self._ranks.sum(finite))) + 1
-            raise InputError(f"The loss became {_word(total)} in iteration {first}; {self._advice}")
+            raise DivergedError(f"The loss became {_word(total)} in iteration {first}; {self._advice}")
         if not all(bool(torch.isfinite(weight).all()) for weight in weights if weight.is_floating_point()):
-            raise InputError(f"A weight was no longer finite after iteration {iteration}; {self._advice}")
+            raise DivergedError(f"A weight was no longer finite after iteration {iteration}; {self._advice}")
 
     def read(self, iteration: int) -> float:
         """The mean since the last reading, which ends here.
 
         Raises:
-            InputError: As ``check``.
+            DivergedError: As ``check``.
         """
         self.check(iteration)
         mean = (self._ranks.mean(self._sum) / self._count).item()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from jsnas.paper import table
 from trainers.statistics import kendall
-from trainers.tournament import Judgement
+from trainers.tournament_verdict import Judgement
 
 DATASETS = ("Set5", "Set14")  # those that Tables 2 to 5 all have
 
@@ -30,6 +30,8 @@ class PaperOrder:
     swapped: list[tuple[str, str]]
 
     def __str__(self) -> str:
+        if math.isnan(self.tau):
+            return "Too few rows have a PSNR, or all have the same, to compare their order with the paper's."
         if not self.swapped:
             return f"The order is the paper's (Kendall's tau {self.tau:.2f})."
         pairs = ", ".join(f"{better} over {worse}" for better, worse in self.swapped)
@@ -51,7 +53,7 @@ def paper_order(judgement: Judgement, number: str) -> PaperOrder:
     for cell in table(number):
         if cell.metric == "psnr_db" and cell.dataset in DATASETS and cell.value is not None:
             printed.setdefault(cell.method, []).append(cell.value)
-    ours = {s.name: s.psnr_db.mean for s in judgement.standings if math.isfinite(s.psnr_db.mean)}
+    ours = {s.name: s.psnr_db.mean for s in judgement.standings if s.psnr_db.n}
     paper = {name: sum(values) / len(values) for name, values in printed.items() if name in ours}
     names = list(paper)
     swapped = [

@@ -95,12 +95,9 @@ def search(config: Config, out: Path, resume: bool = False, page: LiveReport | N
             f"Strategy '{config.strategy.name}' trains a supernet, so there is nothing to ask a surrogate for; search "
             "with random, evolution, tpe, grid or rl."
         )
-    if one_shot and config.search.weight_warmup_iters >= config.search.total_iter:
-        raise InputError(
-            f"All {config.search.total_iter} iterations would be warm-up ({config.search.weight_warmup_iters}), so no "
-            "architecture would be learnt; give a smaller --warmup or more --iterations."
-        )
-    if one_shot:  # says now whether the patches fit
+    if one_shot:
+        check_warmup(config)
+        # says now whether the patches fit
         patch_stream(data, config, "architecture")
     patch_stream(data, config, "weights")
     check_validation(config, data, space.network.smallest_input)
@@ -270,6 +267,19 @@ def _space(config: Config) -> JointSearchSpace:
     if s.space == "attention":
         return AttentionSearchSpace(**size, attention_nodes=s.attention_nodes, attentions=s.attentions, inputs=s.inputs)
     raise unknown_name("search space", s.space, SPACES)
+
+
+def check_warmup(config: Config) -> None:
+    """Says before a one-shot search whether anything is left of it after the warm-up.
+
+    Raises:
+        InputError: If nothing is.
+    """
+    if config.search.weight_warmup_iters >= config.search.total_iter:
+        raise InputError(
+            f"All {config.search.total_iter} iterations would be warm-up ({config.search.weight_warmup_iters}), so no "
+            "architecture would be learnt; give a smaller --warmup or more --iterations."
+        )
 
 
 def check_validation(config: Config, data: Data, smallest: int) -> None:

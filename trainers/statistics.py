@@ -26,6 +26,7 @@ class Interval:
         high: Upper end; infinity of fewer than two values.
         n: Number of values.
         p_value: Probability of a mean at least so far from 0 if the true one is 0; 1 of fewer than two values.
+        confidence: Share of such intervals that hold the true mean.
     """
 
     mean: float
@@ -33,6 +34,7 @@ class Interval:
     high: float
     n: int
     p_value: float
+    confidence: float = CONFIDENCE
 
     def __str__(self) -> str:
         """Such as ``+0.12 [-0.03, +0.27]``."""
@@ -50,12 +52,12 @@ def interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interva
     n = len(values)
     mean = float(np.mean(values)) if n else math.nan
     if n < 2:
-        return Interval(mean, -math.inf, math.inf, n, 1.0)
+        return Interval(mean, -math.inf, math.inf, n, 1.0, confidence)
     error = float(np.std(values, ddof=1)) / math.sqrt(n)
     if error == 0:
-        return Interval(mean, mean, mean, n, 1.0 if mean == 0 else 0.0)
+        return Interval(mean, mean, mean, n, 1.0 if mean == 0 else 0.0, confidence)
     reach = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * error
-    return Interval(mean, mean - reach, mean + reach, n, float(2 * stats.t.sf(abs(mean) / error, n - 1)))
+    return Interval(mean, mean - reach, mean + reach, n, float(2 * stats.t.sf(abs(mean) / error, n - 1)), confidence)
 
 
 def difference(a: Sequence[float], b: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
@@ -107,14 +109,35 @@ def kendall(a: Sequence[float], b: Sequence[float]) -> float:
     return float(stats.kendalltau(a, b, nan_policy="raise").statistic)
 
 
-def kendall_interval(
-    a: Sequence[float], b: Sequence[float], rng: np.random.Generator, confidence: float = CONFIDENCE
+def grouped_kendall(
+    groups: Sequence[Sequence[tuple[float, float]]], rng: np.random.Generator, confidence: float = CONFIDENCE
 ) -> tuple[float, float, float]:
-    """Kendall's tau with the ends of its bootstrap interval (1,000 resamples of the pairs)."""
-    tau, n = kendall(a, b), len(a)
-    if n < 3:
-        return tau, -1.0, 1.0
-    x, y = np.asarray(a), np.asarray(b)
-    draws = [kendall(x[rows].tolist(), y[rows].tolist()) for rows in rng.integers(n, size=(1000, n))]
+    """Kendall's tau of pairs of measurements, with the ends of its bootstrap interval (1,000 resamples of the groups).
+
+    Args:
+        groups: Pairs that belong together, as repeats of one thing do: these are drawn whole.
+        rng: For the resamples.
+        confidence: Share of such intervals that hold the true tau, about.
+    """
+
+    def tau(chosen: Sequence[Sequence[tuple[float, float]]]) -> float:
+        pairs = [pair for group in chosen for pair in group]
+        return kendall([a for a, _ in pairs], [b for _, b in pairs])
+
+    filled = [group for group in groups if group]
+    if len(filled) < 3:
+        return tau(filled), -1.0, 1.0
+    draws = [tau([filled[k] for k in rows]) for rows in rng.integers(len(filled), size=(1000, len(filled)))]
     low, high = np.nanquantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return tau, float(low), float(high)
+    return tau(filled), float(low), float(high)
+
+
+def least_shown(gap: Interval, level: float) -> float:
+    """The least mean difference whose p-value would be ``level``, its values scattering as they do.
+
+    Infinite of fewer than two values.
+    """
+    if gap.n < 2:
+        return math.inf
+    error = (gap.high - gap.low) / 2 / float(stats.t.ppf((1 + gap.confidence) / 2, gap.n - 1))
+    return float(stats.t.ppf(1 - level / 2, gap.n - 1)) * error

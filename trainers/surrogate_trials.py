@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import sys
 import time
 from collections.abc import Callable
@@ -13,17 +15,17 @@ from jsnas.errors import InputError
 from jsnas.genotype import Genotype
 from jsnas.surrogate import Group, Surrogate, groups, quality
 from trainers.config import Config
-from trainers.trial import TrialResult, trial_network
+from trainers.trial import TrialResult, search_size, trial_network
 
 
 def surrogate_trials(config: Config) -> Callable[[Genotype], TrialResult]:
     """What predicts a trial's result; it says on what it was fitted, and how far its ranks can be trusted.
 
-    Of a table with several protocols or lengths of training, the one of the config's task, scale and size with most
-    genotypes is taken.
+    Of a table with several protocols or lengths of training, the one of the config's task and size with most genotypes
+    is taken; the images and the length may be others than the config's.
 
     Raises:
-        InputError: If the table cannot be read, has nothing for the task, or holds too few genotypes.
+        InputError: If the table cannot be read, has nothing for the task and size, or holds too few genotypes.
     """
     assert config.search.bench is not None
     path = Path(config.search.bench)
@@ -42,10 +44,14 @@ def surrogate_trials(config: Config) -> Callable[[Genotype], TrialResult]:
 
 def _fitting(config: Config, path: Path) -> Group:
     rows, protocols = load_table(path)
-    task = config.to_task().to_dict()
-    fitting = [group for group in groups(rows) if protocols[group.protocol].get("task") == task]
-    if not fitting:
+    task, size = config.to_task().to_dict(), json.loads(json.dumps(dataclasses.asdict(search_size(config))))
+    of_task = [group for group in groups(rows) if protocols[group.protocol].get("task") == task]
+    if not of_task:
         raise InputError(
             f"The table '{path}' has no training for {config.to_task().label}; fill one with `jsnas bench fill`."
         )
+    fitting = [group for group in of_task if protocols[group.protocol].get("network") == size]
+    if not fitting:
+        other = protocols[of_task[0].protocol].get("network")
+        raise InputError(f"The table '{path}' has only networks of other sizes, {other}; the search has {size}.")
     return fitting[0]

@@ -14,8 +14,9 @@ from jsnas.report.page_style import STYLE
 from jsnas.report.section import Section
 from jsnas.report.tables import table
 from trainers.catalogue import STRATEGIES
+from trainers.paper_order import paper_order
 from trainers.statistics import CONFIDENCE, Interval
-from trainers.tournament import LEVEL, Judgement, Standing, judge
+from trainers.tournament_verdict import LEVEL, Judgement, Standing, judge
 
 HEAD = (
     "contestant",
@@ -58,7 +59,7 @@ def markdown_page(content: dict[str, Any], judgement: Judgement, made_by: str = 
         made_by: The command to name.
     """
     rows = [HEAD, ["---"] * len(HEAD), *standings_rows(judgement)]
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
     return "\n".join(
         [
             "# Does the search pay?",
@@ -78,7 +79,7 @@ def markdown_page(content: dict[str, Any], judgement: Judgement, made_by: str = 
 
 def html_page(content: dict[str, Any], judgement: Judgement) -> str:
     """The page as one HTML file that loads nothing."""
-    paragraphs = [el("p", words) for words in _paragraphs(content, judgement)]
+    paragraphs = [el("p", words.replace("`", "")) for words in _paragraphs(content, judgement)]
     sections = [
         Section("about", "What was done", tuple(paragraphs)),
         Section("standings", "Standings", (table(HEAD, standings_rows(judgement), "The best first"),)),
@@ -90,14 +91,21 @@ def html_page(content: dict[str, Any], judgement: Judgement) -> str:
 
 def chart_file(judgement: Judgement) -> str:
     """Cost against PSNR as an SVG file of its own, light and dark."""
-    chart = str(_chart(judgement)).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" width="720" ', 1)
+    drawn = str(_chart(judgement))
+    if not drawn.startswith("<svg"):
+        drawn = '<svg viewBox="0 0 1 1"></svg>'
+    chart = drawn.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" width="720" ', 1)
     end = chart.index(">") + 1
     paper = el("rect", width="100%", height="100%", fill="var(--panel)")
     return f"{chart[:end]}{el('style', Html(STYLE))}{paper}{chart[end:]}\n"
 
 
 def _chart(judgement: Judgement) -> Html:
-    points = {s.name: _point(s, judgement.reference) for s in judgement.standings if math.isfinite(s.psnr_db.mean)}
+    points = {
+        s.name: _point(s, judgement.reference) for s in judgement.standings if s.psnr_db.n and s.multiply_adds > 0
+    }
+    if not points:
+        return el("p", "No training ended with a PSNR.")
     front = [points[s.name] for s in judgement.standings if s.on_front and s.name in points]
     named = ", ".join(point.name for point in front)
     label = f"PSNR against multiply-adds of {len(points)} contestants; on the Pareto front: {named}."
@@ -118,18 +126,23 @@ def _paragraphs(content: dict[str, Any], judgement: Judgement) -> list[str]:
         f"{s[f'{kind}channels']} channels"
         for kind in ("proxy_", "")
     )
-    return [
+    seen = "at which nothing has looked" if s["test_unseen"] else "at which searches may have looked too"
+    least = judgement.least_shown_db
+    reach = f", here about {least:.2f} dB or more for half of the contestants" if math.isfinite(least) else ""
+    words = [
         f"Task {s['task']}, {s['seeds']} seeds each. Every search has {s['search_iterations']:,} iterations, in one "
         "supernet or in as many short trainings as fit; iterations are alike, seconds are not (see the column). What "
-        f"it found is trained twice: shortly, as searches do (the proxy: {proxy}, scored on images {s['validation']}, "
-        f"which searches may look at), and anew and longer ({longer}, scored on images {s['test']}, at which nothing "
-        "has looked). `luck` is an architecture drawn at random and not chosen; `all X` has candidate X on every edge "
-        "of its part, and skips in the other.",
+        f"it found is trained twice with seeds that no search has used: shortly, as searches do (the proxy: {proxy}, "
+        f"scored on images {s['validation']}, which searches may look at), and longer ({longer}, scored on images "
+        f"{s['test']}, {seen}). `luck` is an architecture drawn at random and not chosen; `all X` has candidate X on "
+        "every edge of its part, and skips in the other.",
         f"Means with Student's {CONFIDENCE:.0%} intervals over the seeds. Differences are from "
         f"`{judgement.reference}`, in pairs of the same seed; one is shown if it stands after Holm's correction at "
-        f"{LEVEL:.0%} for all together.",
-        f"Kendall's rank correlation of proxy and longer training over all entries: {tau:.2f} [{low:.2f}, {high:.2f}].",
+        f"{LEVEL:.0%} for all together{reach}. What is smaller may be there all the same.",
+        f"Kendall's rank correlation of proxy and longer training over all entries: {tau:.2f} [{low:.2f}, {high:.2f}] "
+        "(bootstrap over contestants).",
     ]
+    return [*words, str(paper_order(judgement, s["table"]))] if s["table"] else words
 
 
 def _row(s: Standing) -> list[str]:

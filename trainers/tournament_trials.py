@@ -12,10 +12,11 @@ from trainers.config import Config
 from trainers.contestants import contestants_of
 from trainers.experiment import Page, experiment, saved_config
 from trainers.experiment_plan import ENTRY, TUNERS, Plan
+from trainers.run_folder import RunFolder
 from trainers.tournament import check_data
 
 
-def play_under_nni(config: Config, out: Path, port: int | None) -> None:
+def play_under_nni(config: Config, out: Path, port: int | None, resume: bool) -> None:
     """Plays all entries; what they leave in the tournament's folder is all that the tournament needs then.
 
     Args:
@@ -23,6 +24,7 @@ def play_under_nni(config: Config, out: Path, port: int | None) -> None:
         out: The tournament's folder; NNI's files go into ``experiment-.../`` there, one for each list of contestants
             and number of seeds, where a stopped one is carried on. Entries played before are looked up.
         port: Of the page, or ``None`` for the config's.
+        resume: Whether to carry on the tournament in the folder.
 
     Raises:
         InputError: If a setting cannot be used, or NNI gives up.
@@ -39,11 +41,18 @@ def play_under_nni(config: Config, out: Path, port: int | None) -> None:
         "seed": {"_type": "choice", "_value": list(range(seeds))},
     }
     plan = Plan(ENTRY, len(names) * seeds, space, {"name": TUNERS["grid"], "classArgs": {}})
-    if config.tournament.bench is not None:  # trials run in folders of their own
-        bench = str(Path(config.tournament.bench).resolve())
-        config = dataclasses.replace(config, tournament=dataclasses.replace(config.tournament, bench=bench))
-    folder = out / f"experiment-{zlib.crc32(json.dumps([names, seeds]).encode()):08x}"
-    resume = (folder / "experiment.json").is_file()
-    if resume:
-        config = saved_config(folder, None)
-    experiment(config, folder, Page(port), resume, plan)
+    with RunFolder(out, config, resume):  # nobody else plays in it meanwhile
+        config = _for_trials(config)
+        folder = out / f"experiment-{zlib.crc32(json.dumps([names, seeds]).encode()):08x}"
+        carry_on = (folder / "experiment.json").is_file()
+        if carry_on:
+            config = saved_config(folder, None)
+        experiment(config, folder, Page(port), carry_on, plan)
+
+
+def _for_trials(config: Config) -> Config:
+    """The config with paths that hold in a trial's folder too."""
+    t = config.tournament
+    bench = None if t.bench is None else str(Path(t.bench).resolve())
+    contestants = [str(Path(name).resolve()) if Path(name).is_file() else name for name in t.contestants]
+    return dataclasses.replace(config, tournament=dataclasses.replace(t, bench=bench, contestants=contestants))

@@ -170,9 +170,9 @@ def play_entry(config: Config, parameters: dict[str, Any], out: Path, report: Ca
     out.mkdir(parents=True, exist_ok=True)
     quiet_nni()
     entry = play(contestant, parameters["seed"], tournament_folder, bench_of(config, tournament_folder))
-    print(entry.genotype)
-    if entry.failed:
+    if entry.genotype is None or entry.failed:
         raise InputError(entry.failed)
+    print(entry.genotype)
     return Outcome(entry.psnr_db, entry.parameters, entry.multiply_adds, entry.genotype)
 
 

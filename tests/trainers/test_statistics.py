@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from trainers.statistics import difference, interval, kendall, kendall_interval, significant, verdict
+from trainers.statistics import difference, grouped_kendall, interval, kendall, least_shown, significant, verdict
 
 VALUES = st.lists(st.floats(-50, 50, allow_nan=False), min_size=2, max_size=12).filter(lambda v: np.std(v) > 1e-6)
 
@@ -60,5 +60,21 @@ def test_kendall_of_known_orders() -> None:
     assert kendall([1, 2, 3, 4], [10, 20, 30, 40]) == 1
     assert kendall([1, 2, 3, 4], [4, 3, 2, 1]) == -1
     assert kendall([1, 2, 3, 4], [1, 2, 4, 3]) == pytest.approx(4 / 6)  # five pairs agree, one does not
-    tau, low, high = kendall_interval(list(range(30)), list(range(30)), np.random.default_rng(0))
-    assert (tau, low, high) == pytest.approx((1, 1, 1))
+    equal = [[(float(k), float(k))] for k in range(30)]
+    assert grouped_kendall(equal, np.random.default_rng(0)) == pytest.approx((1, 1, 1))
+
+
+def test_the_interval_of_tau_holds_0_where_groups_differ_and_ranks_do_not() -> None:
+    rng, held = np.random.default_rng(0), 0
+    for _ in range(20):  # twenty things, each measured five times both ways: what they share makes no rank
+        groups = [[tuple(rng.normal(size=2) * 0.3 + shift) for _ in range(5)] for shift in rng.normal(size=(20, 2))]
+        _, low, high = grouped_kendall(groups, rng)
+        held += low <= 0 <= high
+    assert held >= 16  # of 20
+
+
+@given(VALUES)
+def test_what_would_have_been_shown_has_that_p_value(values: list[float]) -> None:
+    least = least_shown(interval(values), 0.003)
+    shifted = [v - float(np.mean(values)) + least for v in values]
+    assert interval(shifted).p_value == pytest.approx(0.003, rel=1e-4)

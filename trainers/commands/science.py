@@ -15,7 +15,7 @@ def _tournament(words: Sequence[str]) -> None:
     parser.add_argument("contestants", nargs="*", help="strategies, genotypes, luck, singles (default: the config's)")
     parser.add_argument("--config", default="tournament", help="YAML file, or shipped config (default: tournament)")
     parser.add_argument("--data", help="H5 file of `jsnas pack`, or a folder of them")
-    parser.add_argument("--budget", help="iterations that each search may take")
+    parser.add_argument("--budget", type=int, help="iterations that each search may take, the warm-up in proportion")
     parser.add_argument("--seeds", help="searches of each contestant")
     parser.add_argument("--bench", help="folder of the table of trainings (default: one in the run folder)")
     parser.add_argument("--seed", help="first of the seeds")
@@ -26,22 +26,30 @@ def _tournament(words: Sequence[str]) -> None:
     options, overrides = parser.parse_known_args(words)
     if options.contestants:
         overrides = [*overrides, f"--tournament.contestants=[{', '.join(options.contestants)}]"]
-    short = {"budget": "search.total_iter", "seeds": "tournament.seeds", "bench": "tournament.bench"}
+    short = {"seeds": "tournament.seeds", "bench": "tournament.bench"}
     config = config_of(options, overrides, short)
     out = options.out or Path("runs") / f"{config.to_task().label}-tournament"
-    from trainers.tournament import judge, tournament
+    from trainers.compare import with_budget
+    from trainers.paper_order import paper_order
+    from trainers.tournament import tournament
     from trainers.tournament_page import HEAD, standings_rows, write_pages
+    from trainers.tournament_verdict import judge
+
+    if options.budget is not None:
+        config = with_budget(config, options.budget)
 
     if options.nni:
         from trainers.tournament_trials import play_under_nni
 
-        play_under_nni(config, out, options.port)
-    content = tournament(config, out, options.resume)
+        play_under_nni(config, out, options.port, options.resume)
+    content = tournament(config, out, options.resume or options.nni)
     judgement = judge(content)
     write_pages(content, out)
     for row in [HEAD, ["---"] * len(HEAD), *standings_rows(judgement)]:
         print(f"| {' | '.join(row)} |")
     print(f"\n{judgement.verdict}.\nProxy and longer training: Kendall's tau {judgement.tau[0]:.2f}.")
+    if content["settings"]["table"]:
+        print(paper_order(judgement, content["settings"]["table"]))
     print(f"Page in {out / 'tournament.html'}, figures in {out / 'tournament.json'}.", file=sys.stderr)
 
 
@@ -103,9 +111,10 @@ def _surrogate(words: Sequence[str]) -> None:
     parser.add_argument("table", type=Path, help="folder, .csv or .parquet file of a table")
     options = parser.parse_args(words)
     from jsnas.bench import load_table
-    from jsnas.surrogate import groups, quality
+    from jsnas.surrogate import LEAST_TO_JUDGE, groups, quality
 
-    for group in groups(load_table(options.table)[0]):
+    found = groups(load_table(options.table)[0])
+    for group in [group for group in found if len(group.psnr_db) >= LEAST_TO_JUDGE] or found[:1]:
         print(quality(group))
 
 
