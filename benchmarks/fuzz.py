@@ -49,12 +49,17 @@ class Watch:
         self.mark = mark  # a file that a module of ours writes when it is imported, which is judged elsewhere
         self.case: Case | None = None
         self.faults: list[str] = []
+        self.temporary: list[Path] = []  # folders that Python made under names of its own
         sys.addaudithook(self._note)
 
     def _note(self, event: str, arguments: tuple[Any, ...]) -> None:
         if self.case is None:
             return
-        if event in _FORBIDDEN:
+        if event == "tempfile.mkdtemp":
+            self.temporary.append(Path(arguments[0]))
+        elif event in ("os.remove", "os.rmdir") and arguments[1] != -1:
+            return  # inside a folder of which shutil.rmtree has told
+        elif event in _FORBIDDEN:
             self.faults.append(f"{event} {arguments!r}"[:300])
         elif (
             event == "open" and isinstance(arguments[0], (str, bytes)) and arguments[2] & _WRITING
@@ -66,10 +71,12 @@ class Watch:
         if not isinstance(given, (str, bytes, os.PathLike)) or given in (os.devnull, self.mark):
             return
         path = Path(os.path.abspath(os.fsdecode(given)))  # noqa: PTH100  # links are not followed on purpose
-        for named in self.case.named:
+        for named in (*self.case.named, *self.temporary):
             named = Path(os.path.abspath(named))  # noqa: PTH100
-            # An export puts its model card and certificate beside its file, as `NAME-model_card.md`.
+            # An export puts its model card and certificate beside its file, as `NAME-model_card.md`; a table its
+            # protocols, as `NAME.protocols.json`.
             beside = (f".{named.name[:50]}.", f"{named.stem}-", f".{named.stem}-")
+            beside += (f"{named.stem}.protocols.json", f".{named.stem}.protocols.json.")
             temporary = path.parent == named.parent and path.name.startswith(beside)
             if path == named or named in path.parents or temporary or (event == "os.mkdir" and path in named.parents):
                 return

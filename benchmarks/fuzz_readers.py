@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pickle
 import random
@@ -20,6 +21,8 @@ from PIL import Image
 
 from benchmarks import tiny_runs
 from benchmarks.fuzz_mutations import CANARY, mutate_bytes, mutate_safetensors, mutate_text, mutate_words
+from jsnas.bench import SUFFIXES, Bench, Row, export_table
+from jsnas.genotype import Genotype, shipped_genotypes
 
 CANARY_CODE = (
     "from pathlib import Path\nPath({0!r}).touch()\nfrom torch import nn\nclass Block(nn.Identity):\n    pass\n"
@@ -124,6 +127,24 @@ def readers(valid: Path) -> list[Reader]:
             (run / name).write_bytes(data)
         return Case(["report", str(run)], (run / "report.html",))
 
+    def table(folder: Path, rng: random.Random) -> Case:
+        shutil.copytree(valid / "table", folder / "table")
+        form = rng.choice(("folder", "csv", "parquet"))
+        given = folder / "table" if form == "folder" else folder / f"table/table.{form}"
+        rows, protocols = ("rows/*.json", "protocols/*.json") if form == "folder" else (given.name, "*.protocols.json")
+        path = rng.choice(sorted((folder / "table").glob(rows if rng.random() < 0.8 else protocols)))
+        data = path.read_bytes()
+        if path.suffix == ".json":
+            path.write_bytes(mutate_text(data, json.loads(data), rng))
+        else:
+            path.write_bytes(mutate_bytes(data, [], rng))
+        out = folder / rng.choice(("out", "out.csv", "out.parquet"))
+        if not out.suffix:
+            return Case(["bench", "import", str(given), str(out)], (out,))
+        if form == "folder":
+            return Case(["bench", "export", str(given), str(out)], (out, out.with_suffix(".protocols.json")))
+        return Case(["bench", "surrogate", str(given)])
+
     def words(folder: Path, rng: random.Random) -> Case:
         out, missing = str(folder / "out"), str(folder / "missing.h5")
         tiny, run, checkpoint_path = (
@@ -202,6 +223,9 @@ def readers(valid: Path) -> list[Reader]:
             ["verify", str(valid / "data.h5"), checkpoint_path],
             ["import-official", str(valid / "pickles/0.pt"), f"{out}.safetensors"],
             ["list", "operations"],
+            ["tournament", "random", "luck", "--config", tiny, "--data", missing, "--out", out, "--seeds", "2"],
+            ["bench", "fill", out, "--config", tiny, "--data", missing, "--genotypes", "2"],
+            ["bench", "export", str(valid / "table"), f"{out}.csv"],
             ["block", "check", "nothing:Here", "--channels", "8"],
             ["experiment", "--view", str(folder / "no-run"), "--port", "0", "--no-browser"],
         )
@@ -236,6 +260,7 @@ def readers(valid: Path) -> list[Reader]:
         Reader("NNI sample (JSON)", 1, nni_sample),
         Reader("config (YAML)", 2, config),
         Reader("run folder", 1, run_folder),
+        Reader("table of trainings (folder, CSV, Parquet)", 3, table),
         Reader("command-line words", 4, words),
     ]
 
@@ -253,6 +278,7 @@ def make_valid(folder: Path) -> None:
     words = tiny_runs.words("train", folder, folder / "train", ["--iterations", "8", "--logger.tensorboard=false"])
     if main(words) != 0:
         raise RuntimeError("the training that the fuzzed files come from failed")
+    _make_table(folder / "table")
     (folder / "pickles").mkdir()
     tensors = {"up.0.weight": torch.zeros(128, 32, 3, 3), "head.0.weight": torch.zeros(64, 3, 3, 3)}
     for number, content in enumerate((tensors, {"a": _Code()}, [1, {"b": 2}])):
@@ -281,6 +307,20 @@ def make_valid(folder: Path) -> None:
         kind = {"jpg": "JPEG", "tif": "TIFF"}.get(name.rpartition(".")[2], name.rpartition(".")[2].upper())
         image.save(buffer, kind, **options)
         (folder / "odd" / name).write_bytes(buffer.getvalue())
+
+
+def _make_table(folder: Path) -> None:
+    """A table in its three forms, with figures of no training."""
+    bench, rng = Bench(folder), random.Random(0)
+    protocol = bench.add_protocol({"task": "sr-x2"})
+    for name in shipped_genotypes():
+        for seed in (0, 1):
+            psnr_db = math.nan if seed and rng.random() < 0.3 else rng.uniform(28, 31)
+            failed = "it diverged" if math.isnan(psnr_db) else ""
+            genotype = Genotype.load(name)
+            bench.add(Row(protocol, genotype, seed, 100, psnr_db, 1000, 10**9, 0.01, 1.0, "a machine", failed))
+    for suffix in SUFFIXES:
+        export_table(bench.rows(), bench.protocols(), folder / f"table{suffix}")
 
 
 def _write(path: Path, data: bytes) -> Path:

@@ -279,7 +279,7 @@ def _read_parquet(path: Path) -> list[dict[str, Any]]:
     arrow, parquet = _parquet()
     try:
         records: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
-    except (arrow.ArrowException, OSError) as error:
+    except (arrow.ArrowException, OSError, ValueError) as error:  # ValueError: bytes that are no text
         raise InputError(f"'{path}' is no Parquet table ({error}); give one of `jsnas bench export`.") from error
     return records
 

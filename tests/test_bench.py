@@ -105,6 +105,18 @@ def test_what_is_no_table_is_said(tmp_path: Path, name: str, content: str | byte
         load_table(path)
 
 
+def test_bytes_that_are_no_text_are_said(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "a")
+    bench.add(row(protocol=bench.add_protocol({}), machine="a machine"))
+    table = tmp_path / "t.parquet"
+    export_table(bench.rows(), bench.protocols(), table)
+    data = table.read_bytes()
+    assert b"a machine" in data
+    table.write_bytes(data.replace(b"a machine", b"a machin\xff"))
+    with pytest.raises(InputError, match="is no Parquet table"):
+        load_table(table)
+
+
 def test_damage_and_loss_are_said(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "bench")
     bench.add(row())
