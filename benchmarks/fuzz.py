@@ -76,8 +76,8 @@ class Watch:
             # An export puts its model card and certificate beside its file, as `NAME-model_card.md`; a table its
             # protocols, as `NAME.protocols.json`.
             beside = (f".{named.name[:50]}.", f"{named.stem}-", f".{named.stem}-")
-            beside += (f"{named.stem}.protocols.json", f".{named.stem}.protocols.json.")
-            temporary = path.parent == named.parent and path.name.startswith(beside)
+            table = (f"{named.stem}.protocols.json", f".{named.stem}.protocols.json.")
+            temporary = path.parent == named.parent and path.name.startswith(beside + table)
             if path == named or named in path.parents or temporary or (event == "os.mkdir" and path in named.parents):
                 return
         self.faults.append(f"{event} {path}, which was not named")
