@@ -142,8 +142,8 @@ def _packed_name(task: Task) -> str:
 
 
 def _task_words(task: Task) -> list[object]:
-    level = {"sr": ["--scale", task.scale], "deblock": ["--quality", task.quality]}.get(task.name, [])
-    return ["--task", task.name, *level]
+    words: dict[str, list[object]] = {"sr": ["--scale", task.scale], "deblock": ["--quality", task.quality]}
+    return ["--task", task.name, *words.get(task.name, [])]
 
 
 def _resume(folder: Path) -> list[str]:
