@@ -102,7 +102,7 @@ def write_paths(tiny: Path) -> list[WritePath]:
         return re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?", "THEN", text)
 
     def log(folder: Path, version: int) -> None:
-        with RunFolder(folder, configs[0], resume=True) as opened:
+        with RunFolder(folder, configs[0], "search", resume=True) as opened:
             if version == 0:
                 opened.log(1, loss=2.5)
             else:
@@ -126,7 +126,7 @@ def write_paths(tiny: Path) -> list[WritePath]:
         genotypes[version].save(folder / "a.json")
 
     def config(folder: Path, version: int) -> None:
-        RunFolder(folder, configs[version], resume=True).close()
+        RunFolder(folder, configs[version], "search", resume=True).close()
 
     def picture(folder: Path, version: int) -> None:
         write_png(folder / "a.png", pixels[version])

@@ -74,7 +74,7 @@ def compare(
         raise InputError(f"A budget of {budget} iterations and {seeds} seeds were given; give 1 or more of each.")
     quiet_nni()
     configs = {name: under_budget(config, name, budget) for name in strategies}
-    run = RunFolder(out, config, resume)
+    run = RunFolder(out, config, "compare", resume)
     comparisons: list[Comparison] = []
     with Progress("compare", len(strategies) * seeds, "searches") as progress:
         for name in strategies:

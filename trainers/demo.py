@@ -76,7 +76,7 @@ def demo(task_name: str, out: Path, overrides: list[str]) -> dict[str, Any]:
     config = load_config(CONFIGS[task_name], overrides)
     photographs = str(out / "photographs.h5")
     config = dataclasses.replace(config, datasets=dataclasses.replace(config.datasets, path=photographs))
-    with RunFolder(out, config, resume=False) as run:
+    with RunFolder(out, config, "demo", resume=False) as run:
         run.page = LiveReport(out, "demo", config)
         summary = _run(config, run, start)
         run.page.done()

@@ -75,7 +75,7 @@ def experiment(config: Config, out: Path, page: Page, resume: bool = False, plan
     identity = _identity(out) if resume else f"jsnas{time.time_ns():x}"
     plan = plan or make_plan(config, out)
     portal = Portal(out / "nni", identity, _port(config, page), page.everywhere)
-    run = RunFolder(out, config, resume)
+    run = RunFolder(out, config, "experiment", resume)
     if not resume:
         run.write_json("experiment.json", {"id": identity, "trials": []})
     budget = make_budget(config) if plan.kind == NETWORK else None  # a search keeps its own
@@ -128,7 +128,7 @@ def view(out: Path, page: Page) -> None:
     """
     identity, config = _identity(out), load_config(out / "config.yaml")
     portal = Portal(out / "nni", identity, _port(config, page), page.everywhere)
-    run = RunFolder(out, config, resume=True)  # nobody else works in it meanwhile
+    run = RunFolder(out, config, "experiment", resume=True)  # nobody else works in it meanwhile
     with _sigterm_as_ctrl_c():
         try:
             portal.start("view", {})

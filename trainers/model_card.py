@@ -67,6 +67,7 @@ class ModelCard:
             ],
             made=[
                 f"Seed {self._config.manual_seed}, precision {self._config.precision}.",
+                *_inherited(self._config.train.inherit),
                 "All settings are in `config.yaml`.",
             ],
         )
@@ -152,6 +153,11 @@ def _card(
         "",
     ]
     return "\n".join(lines)
+
+
+def _inherited(source: str | None) -> list[str]:
+    """Where the weights came from, if they were not random at the start."""
+    return [] if source is None else [f"Begun with weights of the supernet in `{_cell(Path(source).name)}`."]
 
 
 def convention_words(convention: Convention, task: Task) -> str:

@@ -78,7 +78,7 @@ def multi_task_search(config: Config, sources: Sequence[str], out: Path, resume:
         check_validation(configs[label], data[label], space.network.smallest_input)
         for images in ("weights", "architecture"):
             patch_stream(data[label], configs[label], images)
-    with RunFolder(out, config, resume) as run, contextlib.ExitStack() as stack:
+    with RunFolder(out, config, "multitask", resume) as run, contextlib.ExitStack() as stack:
         state = load_newest_state(out / "states") if resume else None
         if state is not None and list(state.get("tasks", ())) != list(configs):
             before = ", ".join(state.get("tasks", ())) or "one task"
@@ -140,7 +140,7 @@ def _opened(
     budget = make_budget(config)
     if budget is not None:
         module.penalty = budget.expected_penalty
-    with RunFolder(out, config, resume) as run:
+    with RunFolder(out, config, "multitask", resume) as run:
         run.page = LiveReport(out, "search", config, data.images)
         journal = SearchJournal(run, data, config, None)
         journal.start(device)

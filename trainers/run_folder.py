@@ -21,6 +21,7 @@ from jsnas.plain_yaml import read_yaml
 from trainers.config import Config
 from trainers.report import LiveReport
 
+_KIND = "# jsnas "  # begins the first line of config.yaml; then comes the command
 _MAY_CHANGE = (
     "device",
     "datasets.path",
@@ -47,6 +48,7 @@ class RunFolder:
     Args:
         path: The folder; it is made.
         config: Resolved settings, written to ``config.yaml``.
+        kind: The command whose run it is, such as ``"search"``; another one cannot carry it on.
         resume: Whether to carry on the run that is there; otherwise the folder must hold none.
         writes: Whether this process is the run's writer; if not, the folder is left alone.
 
@@ -55,11 +57,11 @@ class RunFolder:
         wants_tensorboard: Whether TensorBoard logs are written too.
 
     Raises:
-        InputError: If the folder holds a run and ``resume`` is off, another process works in it, or it cannot be
-            written.
+        InputError: If the folder holds a run and ``resume`` is off, or one of another kind or other settings; another
+            process works in it; or it cannot be written.
     """
 
-    def __init__(self, path: Path, config: Config, resume: bool, writes: bool = True) -> None:
+    def __init__(self, path: Path, config: Config, kind: str, resume: bool, writes: bool = True) -> None:
         self.path, self._writes = path, writes
         self.page: LiveReport | None = None
         self._tensorboard: Any = None
@@ -81,8 +83,8 @@ class RunFolder:
             raise InputError(f"Nothing can be written into '{path}' ({error}); choose another --out.") from error
         self._refuse_old_run(resume)  # once more: another process may have come and gone meanwhile
         if resume and (path / "config.yaml").exists():
-            _check_same(path / "config.yaml", config)
-        self.write_text("config.yaml", config.to_yaml())
+            _check_same(path / "config.yaml", config, kind)
+        self.write_text("config.yaml", f"{_KIND}{kind}\n{config.to_yaml()}")
 
     def _refuse_old_run(self, resume: bool) -> None:
         if not resume and (self.path / "config.yaml").exists():
@@ -168,12 +170,19 @@ class RunFolder:
         return self._tensorboard
 
 
-def _check_same(path: Path, config: Config) -> None:
-    """Says which setting a run that is carried on has changed; lengths, logs and places may change."""
+def _check_same(path: Path, config: Config, kind: str) -> None:
+    """Says what a run that is carried on has changed: its kind or a setting; lengths, logs and places may change."""
     try:
-        before = _flat(read_yaml(path.read_text(encoding="utf-8")))
+        text = path.read_text(encoding="utf-8")
+        before = _flat(read_yaml(text))
     except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(f"'{path}' is damaged; start the run anew in another --out.") from error
+    first = text.partition("\n")[0]
+    if first.startswith(_KIND) and first != f"{_KIND}{kind}":
+        raise InputError(
+            f"'{path.parent}' holds a run of `{first.removeprefix('# ')}`, which `jsnas {kind}` cannot carry on; "
+            "choose another --out."
+        )
     for key, value in _flat(read_yaml(config.to_yaml())).items():
         if key in before and before[key] != value and not key.startswith(_MAY_CHANGE):
             raise InputError(

@@ -102,7 +102,7 @@ def search(config: Config, out: Path, resume: bool = False, page: LiveReport | N
     patch_stream(data, config, "weights")
     check_validation(config, data, space.network.smallest_input)
     budget = make_budget(config)
-    run = RunFolder(out, config, resume, ranks.first)
+    run = RunFolder(out, config, "search", resume, ranks.first)
     run.page = LiveReport(out, "search", config, data.images, page) if ranks.first else None
     try:
         with warnings.catch_warnings():

@@ -42,7 +42,10 @@ def tournament(config: Config, out: Path, resume: bool = False, play_one: Play |
     contestants, seeds, bench = contestants_of(config), config.tournament.seeds, bench_of(config, out)
     check_data(config)
     entries: list[Entry] = []
-    with RunFolder(out, config, resume) as run, Progress("tournament", len(contestants) * seeds, "entries") as progress:
+    with (
+        RunFolder(out, config, "tournament", resume) as run,
+        Progress("tournament", len(contestants) * seeds, "entries") as progress,
+    ):
         for k in range(seeds):  # seed by seed: what is there after a stop compares all
             for contestant in contestants:
                 entry = play(contestant, k, out, bench) if play_one is None else play_one(contestant, k)

@@ -41,7 +41,7 @@ def play_under_nni(config: Config, out: Path, port: int | None, resume: bool) ->
         "seed": {"_type": "choice", "_value": list(range(seeds))},
     }
     plan = Plan(ENTRY, len(names) * seeds, space, {"name": TUNERS["grid"], "classArgs": {}})
-    with RunFolder(out, config, resume):  # nobody else plays in it meanwhile
+    with RunFolder(out, config, "tournament", resume):  # nobody else plays in it meanwhile
         config = _for_trials(config)
         folder = out / f"experiment-{zlib.crc32(json.dumps([names, seeds]).encode()):08x}"
         carry_on = (folder / "experiment.json").is_file()

@@ -84,7 +84,7 @@ def _train(config: Config, out: Path, resume: bool, page: LiveReport | None = No
     started = resume and any((out / "states").glob("*.pt"))
     source = Path(config.train.inherit) if config.train.inherit is not None and not started else None
     inherited = start_from_supernet(network, source) if source is not None else None
-    with RunFolder(out, config, resume, ranks.first) as run:
+    with RunFolder(out, config, "train", resume, ranks.first) as run:
         run.page = LiveReport(out, "train", config, data.images, page) if ranks.first else None
         run.write_text("genotype.json", genotype.to_json())
         if source is not None and inherited is not None:

@@ -72,7 +72,7 @@ def _run_trial(
     torch.manual_seed(config.manual_seed)
     network = trial_network(config, genotype)
     cost = cost_of(network)
-    with RunFolder(out, config, resume=False) as run, dead_workers_reported():
+    with RunFolder(out, config, "trial", resume=False) as run, dead_workers_reported():
         run.write_text("genotype.json", genotype.to_json())
         fabric = Fabric(
             accelerator="gpu" if device.type == "cuda" else device.type,

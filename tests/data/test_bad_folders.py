@@ -153,6 +153,6 @@ def test_a_read_only_folder_is_named() -> None:
         with pytest.raises(InputError, match=r"b\.h5' could not be written .*choose another folder"):
             pack(folder, folder / "b.h5", X2)
         with pytest.raises(InputError, match=r"run' cannot be made.*choose another --out"):
-            RunFolder(folder / "run", config, resume=False)
+            RunFolder(folder / "run", config, "search", resume=False)
         with pytest.raises(InputError, match=r"Nothing can be written into.*choose another --out"):
-            RunFolder(folder, config, resume=False)
+            RunFolder(folder, config, "search", resume=False)

@@ -28,9 +28,12 @@ def test_the_first_signal_only_asks_and_the_second_stops() -> None:
 
 
 def test_a_folder_takes_one_process_at_a_time(tmp_path: Path) -> None:
-    with RunFolder(tmp_path, load_config("demo"), resume=False), pytest.raises(InputError, match="Another process"):
-        RunFolder(tmp_path, load_config("demo"), resume=True)
-    with RunFolder(tmp_path, load_config("demo"), resume=True):
+    with (
+        RunFolder(tmp_path, load_config("demo"), "search", resume=False),
+        pytest.raises(InputError, match="Another process"),
+    ):
+        RunFolder(tmp_path, load_config("demo"), "search", resume=True)
+    with RunFolder(tmp_path, load_config("demo"), "search", resume=True):
         pass
 
 

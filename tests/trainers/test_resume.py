@@ -37,6 +37,16 @@ def test_a_run_killed_before_its_first_state_starts_its_log_anew(tiny: Path, com
     assert (cut / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
 
 
+def test_a_run_of_another_command_is_left_as_it_is(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--config", str(tiny / "tiny.yaml"), "--data", str(tiny / "data.h5"), "--logger.tensorboard=false"]
+    out = tiny / "searched"
+    assert main(["search", *words, "--out", str(out)]) == 0
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    assert main(["train", *words, "--genotype", "rb-ca", "--out", str(out), "--resume"]) == 2
+    assert "holds a run of `jsnas search`, which `jsnas train` cannot carry on; choose" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
 def test_damaged_states_are_passed_over_and_do_not_outlive_the_next(tmp_path: Path) -> None:
     for iteration in (4, 8):
         save_state(tmp_path, iteration, {"x": torch.ones(3)})
