@@ -67,7 +67,8 @@ def page(content: dict[str, Any]) -> str:
             f"scored on images {s['test']}.",
         ]
     result = next(iter(content["tables"].values()))
-    parts += ["", f"Made by `{COMMAND}` on {result['date']}, {result['machine']}.", ""]
+    made_by = f"{COMMAND} --seeds {result['settings']['seeds']} --iterations {result['settings']['iterations']}"
+    parts += ["", f"Made by `{made_by}` on {result['date']}, {result['machine']}.", ""]
     return "\n".join(parts)
 
 

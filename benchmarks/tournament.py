@@ -23,6 +23,11 @@ from trainers.tournament_verdict import judge
 COMMAND = "python -m benchmarks.tournament --json benchmarks/tournament.json --page benchmarks/tournament.md"
 
 
+def command(content: dict[str, Any]) -> str:
+    """The command that gave the figures."""
+    return f"{COMMAND} --seeds {content['settings']['seeds']}"
+
+
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     words = [f"--datasets.path={packed(Task('sr', 2), arguments.work)}", "--device=cpu"]
     words += [f"--tournament.seeds={arguments.seeds}", f"--tournament.reference={arguments.reference}"]
@@ -42,7 +47,7 @@ def main() -> None:
     parser.add_argument("--bench", type=Path, help="folder of the table of trainings (default: one in the work folder)")
     arguments = parser.parse_args()
     content = make_page(
-        arguments, lambda: measure(arguments), lambda found: markdown_page(found, judge(found), COMMAND)
+        arguments, lambda: measure(arguments), lambda found: markdown_page(found, judge(found), command(found))
     )
     if arguments.page:
         arguments.page.with_suffix(".svg").write_text(chart_file(judge(content)), encoding="utf-8")

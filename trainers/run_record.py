@@ -104,7 +104,8 @@ def now() -> str:
 
 def machine_in_words() -> str:
     """Processor, threads and torch, such as stand beside a figure."""
-    return f"{_processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    threads = torch.get_num_threads()
+    return f"{_processor()}, {threads} thread{'s' * (threads > 1)}, torch {torch.__version__}"
 
 
 def _processor() -> str:

@@ -94,7 +94,7 @@ def _upright(point: Point, x: Axis, taken: list[Box]) -> list[Html]:
 def _named(point: Point, x: float, y: float, taken: list[Box], lines: list[Box]) -> list[Html]:
     """Its name in the nearest free room, with a thin line where that is not beside the point; none if all is full."""
     width, height = text_width(point.name, _SIZE), _SIZE + 3
-    for distance in (9, 16, 24, 34, 46):
+    for distance in (9, 16, 24, 34, 46, 60, 76):
         for turn in (0, 180, 270, 90, 315, 225, 45, 135):
             dx, dy = math.cos(math.radians(turn)), math.sin(math.radians(turn))
             cx, cy = x + dx * (distance + width / 2), y + dy * (distance + height / 2)

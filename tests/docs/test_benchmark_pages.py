@@ -10,7 +10,7 @@ import pytest
 from pages import ROOT
 
 from benchmarks import jsnet_bench
-from benchmarks.tournament import COMMAND
+from benchmarks.tournament import command
 from jsnas.bench import load_table
 from trainers.config import load_config
 from trainers.contestants import contestants_of
@@ -32,7 +32,7 @@ def test_the_tournaments_page_and_chart_are_made_from_its_figures() -> None:
     folder = ROOT / "benchmarks"
     content = json.loads((folder / "tournament.json").read_text(encoding="utf-8"))
     judgement = judge(content)
-    assert markdown_page(content, judgement, COMMAND) == (folder / "tournament.md").read_text(encoding="utf-8")
+    assert markdown_page(content, judgement, command(content)) == (folder / "tournament.md").read_text(encoding="utf-8")
     assert chart_file(judgement) == (folder / "tournament.svg").read_text(encoding="utf-8")
     assert {c.name for c in contestants_of(load_config("tournament"))} == {s.name for s in judgement.standings}
 
