@@ -3,8 +3,9 @@
     python -m benchmarks.jsnet_bench --table benchmarks/jsnet-bench.csv --page benchmarks/jsnet-bench.md
 
 It is `jsnas bench fill` with the config `tournament` on the photographs of scikit-image, then `jsnas bench export`. It
-goes on where it was when it is started again; `--from benchmarks/jsnet-bench.csv` writes the page from that table, and
-`--add FOLDER` puts the trainings of another table into it first, such as those of a tournament.
+goes on where it was when it is started again. `--add FOLDER ...` puts the trainings of other tables into it first, such
+as those of `benchmarks.tournament` and `benchmarks.ablations`; `--from benchmarks/jsnet-bench.csv` writes the page from
+that table, and nothing is trained.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ from jsnas.task import Task
 from trainers.bench import fill
 from trainers.config import load_config
 
-COMMAND = "python -m benchmarks.jsnet_bench --table benchmarks/jsnet-bench.csv --page benchmarks/jsnet-bench.md"
+COMMAND = (
+    "python -m benchmarks.jsnet_bench --table benchmarks/jsnet-bench.csv --page benchmarks/jsnet-bench.md "
+    "--add runs/tournament/run/bench runs/ablations/bench"
+)
 
 
 def measure(a: argparse.Namespace) -> None:
@@ -84,8 +88,8 @@ def main() -> None:
     parser.add_argument("--from", dest="source", type=Path, help="table to write the page from; nothing is trained")
     parser.add_argument("--add", type=Path, nargs="+", default=[], help="tables whose trainings are put in first")
     parser.add_argument("--work", type=Path, default=Path("runs/jsnet-bench"), help="folder of data and table")
-    parser.add_argument("--genotypes", type=int, default=300, help="genotypes to draw")
-    parser.add_argument("--repeated", type=int, default=60, help="how many of them are trained more than once")
+    parser.add_argument("--genotypes", type=int, default=160, help="genotypes to draw")
+    parser.add_argument("--repeated", type=int, default=40, help="how many of them are trained more than once")
     parser.add_argument("--seeds", type=int, default=2, help="trainings of each of these")
     arguments = parser.parse_args()
     if arguments.source is None:
