@@ -80,8 +80,8 @@ def multi_task_search(config: Config, sources: Sequence[str], out: Path, resume:
             patch_stream(data[label], configs[label], images)
     with RunFolder(out, config, "multitask", resume) as run, contextlib.ExitStack() as stack:
         state = load_newest_state(out / "states") if resume else None
-        if state is not None and list(state.get("tasks", ())) != list(configs):
-            before = ", ".join(state.get("tasks", ())) or "one task"
+        if state is not None and list(state["tasks"]) != list(configs):
+            before = ", ".join(state["tasks"])
             raise InputError(
                 f"The run in '{out}' is of {before}, but {', '.join(configs)} were given; carry it on with the same "
                 "tasks in the same order."

@@ -137,8 +137,6 @@ def _one_shot_search(
     ranks: Ranks,
 ) -> Genotype:
     state = load_newest_state(run.path / "states") if resume else None
-    if state is not None and "search" not in state:
-        raise InputError(f"The run in '{run.path}' is no search for one task; choose another --out.")
     first = int(state["iteration"]) if state else 0
     total, warmup = config.search.total_iter, config.search.weight_warmup_iters
     if state is not None and (state["stopped"] or first >= total):

@@ -55,7 +55,7 @@ def test_each_task_gets_a_genotype_and_a_stopped_search_ends_the_same(
     assert "carry it on with the same tasks in the same order" in capsys.readouterr().err
     alone = ["--config", str(tiny / "tiny.yaml"), "--data", str(tiny / "data.h5"), "--logger.tensorboard=false"]
     assert main(["search", *alone, *budget, "--out", str(cut), "--logger.save_checkpoint_freq=3", "--resume"]) == 2
-    assert "is no search for one task" in capsys.readouterr().err
+    assert "holds a run of `jsnas multitask`, which `jsnas search` cannot carry on" in capsys.readouterr().err
     trained = tmp_path / "trained"
     assert main(["train", *alone, "--inherit", str(whole / "sr-x2"), "--out", str(trained)]) == 0
     assert capsys.readouterr().err.partition("\n")[0].endswith(", 0 fresh.")
