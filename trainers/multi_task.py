@@ -32,7 +32,7 @@ from trainers.restoration_module import RestorationModule
 from trainers.run_folder import RunFolder
 from trainers.search import build_space, check_validation, quiet_nni
 from trainers.search_journal import SearchJournal
-from trainers.state import load_newest_state, random_states, restore_random_states, save_state
+from trainers.state import load_state_of, random_states, restore_random_states, save_state
 from trainers.strategies import check_space, make_strategy
 from trainers.streams import Data, open_data, patch_stream, pick_device, worker_count
 from trainers.task_data import task_configs
@@ -79,7 +79,7 @@ def multi_task_search(config: Config, sources: Sequence[str], out: Path, resume:
         for images in ("weights", "architecture"):
             patch_stream(data[label], configs[label], images)
     with RunFolder(out, config, "multitask", resume) as run, contextlib.ExitStack() as stack:
-        state = load_newest_state(out / "states") if resume else None
+        state = load_state_of(out / "states", "tasks") if resume else None
         if state is not None and list(state["tasks"]) != list(configs):
             before = ", ".join(state["tasks"])
             raise InputError(

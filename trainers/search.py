@@ -41,7 +41,7 @@ from trainers.report import LiveReport
 from trainers.restoration_module import RestorationModule
 from trainers.run_folder import RunFolder
 from trainers.search_journal import SearchJournal
-from trainers.state import load_newest_state
+from trainers.state import load_state_of
 from trainers.strategies import check_space, is_one_shot, make_strategy, searches_none
 from trainers.streams import Data, open_data, patch_stream, pick_device, worker_count
 
@@ -136,7 +136,7 @@ def _one_shot_search(
     resume: bool,
     ranks: Ranks,
 ) -> Genotype:
-    state = load_newest_state(run.path / "states") if resume else None
+    state = load_state_of(run.path / "states", "search") if resume else None
     first = int(state["iteration"]) if state else 0
     total, warmup = config.search.total_iter, config.search.weight_warmup_iters
     if state is not None and (state["stopped"] or first >= total):

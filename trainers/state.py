@@ -58,6 +58,22 @@ def load_newest_state(folder: Path) -> dict[str, Any] | None:
     return None
 
 
+def load_state_of(folder: Path, holds: str) -> dict[str, Any] | None:
+    """The newest whole state of a run that is carried on, or ``None`` if there is none.
+
+    Args:
+        folder: Where states are kept.
+        holds: A key that the states of the command have, and those of other commands have not.
+
+    Raises:
+        InputError: If the state is of another command.
+    """
+    state = load_newest_state(folder)
+    if state is not None and holds not in state:
+        raise InputError(f"The states in '{folder}' are of another command; choose another --out.")
+    return state
+
+
 class DamagedStateError(InputError):
     """A state file whose content is not what its checksum says."""
 

@@ -38,7 +38,7 @@ from trainers.progress import Progress
 from trainers.ranks import Ranks
 from trainers.report import LiveReport
 from trainers.run_folder import RunFolder
-from trainers.state import load_newest_state, random_states, restore_random_states, save_state
+from trainers.state import load_state_of, random_states, restore_random_states, save_state
 from trainers.streams import Data, open_data, patch_stream, pick_device, worker_count
 from trainers.validate import validation_psnr
 
@@ -123,7 +123,7 @@ def _fit(
     first, best_psnr = 0, -math.inf
     losses = LossMeter(fabric.device, resuming_advice("train.learning_rate"), ranks)
     shown: dict[str, float | str] = {}  # beside the progress
-    if resume and (state := load_newest_state(run.path / "states")) is not None:
+    if resume and (state := load_state_of(run.path / "states", "best_psnr")) is not None:
         first, best_psnr = int(state["iteration"]), float(state["best_psnr"])
         losses.load_state(state)
         network.load_state_dict(state["network"])

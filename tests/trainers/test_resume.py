@@ -45,6 +45,10 @@ def test_a_run_of_another_command_is_left_as_it_is(tiny: Path, capsys: pytest.Ca
     assert main(["train", *words, "--genotype", "rb-ca", "--out", str(out), "--resume"]) == 2
     assert "holds a run of `jsnas search`, which `jsnas train` cannot carry on; choose" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    config = out / "config.yaml"
+    config.write_text(config.read_text().partition("\n")[2])  # whose run it is, it no longer says; its states do
+    assert main(["train", *words, "--genotype", "rb-ca", "--out", str(out), "--resume"]) == 2
+    assert "are of another command; choose another --out." in capsys.readouterr().err
 
 
 def test_damaged_states_are_passed_over_and_do_not_outlive_the_next(tmp_path: Path) -> None:
