@@ -175,9 +175,10 @@ def main() -> None:
     content = measure(arguments, more)
     if arguments.json:
         arguments.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    text = page(content)
     if arguments.page:
-        arguments.page.write_text(page(content), encoding="utf-8")
-    print(page(content))
+        arguments.page.write_text(text, encoding="utf-8")
+    print(text)
 
 
 if __name__ == "__main__":

@@ -99,9 +99,10 @@ def main() -> None:
     rows, protocols = load_table(arguments.source or arguments.work / "table")
     if arguments.table:
         export_table(rows, protocols, arguments.table)
+    text = page(rows, protocols)
     if arguments.page:
-        arguments.page.write_text(page(rows, protocols), encoding="utf-8")
-    print(page(rows, protocols))
+        arguments.page.write_text(text, encoding="utf-8")
+    print(text)
 
 
 if __name__ == "__main__":
