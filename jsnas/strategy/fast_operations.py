@@ -16,7 +16,7 @@ of all modules are made together, once a pass: it is hundreds of small steps, wh
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -130,10 +130,16 @@ class FastOperationPart:
         return joined(x1, x2)
 
 
-def make_kernels(parts: Sequence[FastOperationPart], device: torch.device) -> None:
-    """Gives every part its kernels for the next pass; the parts have the same candidates and sizes."""
+def make_kernels(parts: Sequence[FastOperationPart], device: torch.device, learns: bool = True) -> None:
+    """Gives every part its kernels for the next pass; the parts have the same candidates and sizes.
+
+    Args:
+        parts: Those that get kernels.
+        device: Theirs.
+        learns: Whether gradients of the blocks' weights are wanted; kernels of weights alone need none without.
+    """
     with torch.autocast(device.type, enabled=False):
-        kernels = _kernels(parts)
+        kernels = _kernels(parts, learns and torch.is_grad_enabled())
     sizes = [edges for part in parts for edges in part.leaving]
     pieces = {name: kernel.split(sizes) for name, kernel in kernels.items()}
     nodes = iter([{name: piece[k] for name, piece in pieces.items()} for k in range(len(sizes))])
@@ -141,7 +147,7 @@ def make_kernels(parts: Sequence[FastOperationPart], device: torch.device) -> No
         part.kernels = list(itertools.islice(nodes, len(part.leaving)))
 
 
-def _kernels(parts: Sequence[FastOperationPart]) -> dict[str, Tensor]:
+def _kernels(parts: Sequence[FastOperationPart], learns: bool) -> dict[str, Tensor]:
     """All kernels by name; the first dimension is the edge, part after part."""
     first, edges = parts[0], [edge for part in parts for edge in part.edges]
     q, kinds, dense = first.selected, first.kinds, first.dense
@@ -149,47 +155,55 @@ def _kernels(parts: Sequence[FastOperationPart]) -> dict[str, Tensor]:
     weights = torch.stack([of_label[edge.label] for edge in edges])  # edges x candidates
     strengths = _strengths(parts, weights)
     place = first.place.to(weights)
-
-    def blocks_of(kind: type[nn.Module]) -> list[Any]:
-        return [edge[edge.names[kinds.index(kind)]] for edge in edges]
+    blocks = {kind: [edge[edge.names[k]] for edge in edges] for k, kind in enumerate(kinds)}
+    fused = (*dense, *([RDBDil] if RDBDil in blocks else []))  # the kinds with a closing convolution
+    with torch.set_grad_enabled(learns):
+        kernels = _weights_alone(dense, blocks)
+        fuse = {kind: torch.stack([b.fuse.weight for b in blocks[kind]])[..., 0, 0] for kind in fused}
+        fuse_bias = {kind: torch.stack([b.fuse.bias for b in blocks[kind]])[..., None] for kind in fused}
+        closing = {k: torch.stack([b.cell2[-1].weight for b in blocks[k]]) for k in dense if k in _LINEAR_END}
 
     alpha = {kind: weights[:, k, None, None] for k, kind in enumerate(kinds)}
     into = place[:, :q] * strengths  # edges x C x q
     eye = torch.eye(q).to(weights)
-    kernels: dict[str, Tensor] = {}
     mixed = alpha[Skip] * eye if Skip in alpha else weights.new_zeros(len(weights), q, q)
     bias = weights.new_zeros(len(weights), q, 1)
     first_ends, second_ends = [], []
-    for kind in (*dense, *([RDBDil] if RDBDil in alpha else [])):
-        blocks = blocks_of(kind)
-        fuse = torch.stack([block.fuse.weight for block in blocks])[..., 0, 0]
-        of_x, of_x1, of_x2 = (alpha[kind] * fuse).split(q, 2)
+    for kind in fused:
+        of_x, of_x1, of_x2 = (alpha[kind] * fuse[kind]).split(q, 2)
         mixed = mixed + of_x + alpha[kind] * eye
-        bias = bias + alpha[kind] * torch.stack([block.fuse.bias for block in blocks])[..., None]
+        bias = bias + alpha[kind] * fuse_bias[kind]
         if kind is RDBDil:
             kernels["dilated_end"] = (into @ torch.cat([of_x1, of_x2], 2))[..., None, None]
-            kernels |= _dilated_kernels(blocks, q)
             continue
         first_ends.append(of_x1)
-        if kind in _LINEAR_END:
-            closing = torch.stack([block.cell2[-1].weight for block in blocks])
-            second_ends.append((of_x2 @ closing.flatten(2)).view_as(closing))
+        if kind in closing:
+            second_ends.append((of_x2 @ closing[kind].flatten(2)).view_as(closing[kind]))
         else:
             second_ends.append(_centred(of_x2[..., None, None]))
     if dense:
-        cells = [_dense_cells(kind, blocks_of(kind)) for kind in dense]
-        opening = [torch.cat([each[k] for each in cells], 1) for k in (0, 1)]
-        kernels["open"] = torch.stack(opening, 1)
-        kernels["second"] = _diagonal([second for _, _, second in cells])
         kernels["first_end"] = (into @ torch.cat(first_ends, 2))[..., None, None]
         ends = torch.cat(second_ends, 2)
         kernels["second_end"] = (into @ ends.flatten(2)).unflatten(2, ends.shape[2:])
-        inner = [torch.stack([b.cell1[-1].weight for b in blocks_of(k)]) for k in dense if k in _LINEAR_END]
-        if inner:
-            kernels["inner"] = _diagonal(inner)
     passed = place[:, q:] * strengths
     kernels["state"] = torch.cat([into @ mixed, passed], 2)[..., None, None]
     kernels["bias"] = (into @ bias).squeeze(2)
+    return kernels
+
+
+def _weights_alone(dense: Sequence[type[nn.Module]], blocks: Mapping[type[nn.Module], list[Any]]) -> dict[str, Tensor]:
+    """The kernels up to the last ReLU, which no architecture parameter is a part of."""
+    kernels: dict[str, Tensor] = {}
+    if dense:
+        cells = [_dense_cells(kind, blocks[kind]) for kind in dense]
+        opening = [torch.cat([each[k] for each in cells], 1) for k in (0, 1)]
+        kernels["open"] = torch.stack(opening, 1)
+        kernels["second"] = _diagonal([second for _, _, second in cells])
+        inner = [torch.stack([b.cell1[-1].weight for b in blocks[k]]) for k in dense if k in _LINEAR_END]
+        if inner:
+            kernels["inner"] = _diagonal(inner)
+    if RDBDil in blocks:
+        kernels |= _dilated_kernels(blocks[RDBDil])
     return kernels
 
 
@@ -218,12 +232,12 @@ def _dense_cells(kind: type[nn.Module], blocks: list[Any]) -> tuple[Tensor, Tens
     return first, *second.split(first.shape[2], 2)
 
 
-def _dilated_kernels(blocks: list[Any], q: int) -> dict[str, Tensor]:
+def _dilated_kernels(blocks: list[Any]) -> dict[str, Tensor]:
     """Kernels of ``rdb_dil`` on all edges; in the second cell every input keeps a channel of its own up to the 1x1."""
     first, second = _cells(blocks)
     opening = torch.stack([cell[0].weight for cell in second])
     share = opening.shape[2]
-    on_x, on_x1 = opening.flatten(1, 2).unsqueeze(2).split(q, 1)
+    on_x, on_x1 = opening.flatten(1, 2).unsqueeze(2).chunk(2, 1)
     return {
         "dilated_first2": torch.stack([cell[0].weight for cell in first]),
         "dilated_first3": torch.stack([cell[1].weight for cell in first]),

@@ -94,7 +94,7 @@ class FastSupernet:
 
         def with_kernels(x: Tensor) -> Tensor:
             if self._operations:
-                make_kernels(self._operations, x.device)
+                make_kernels(self._operations, x.device, self._weights_learn)
             if self._halves is None or not torch.is_grad_enabled() or len(x) < 2:
                 return forward(x)
             leaves = self._architecture + (self._weights if self._weights_learn else [])
