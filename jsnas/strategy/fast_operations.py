@@ -25,12 +25,14 @@ from torch import Tensor, nn
 
 from jsnas.network import Graph, OperationSearchModule
 from jsnas.operations import RDBCommon, RDBDil, RDBLight, RDBSep, RDBShallow, Skip, Zero
+from jsnas.strategy.dilated_depthwise import dilated_depthwise
 from jsnas.strategy.halves import point_dilation
 from jsnas.strategy.partial_channel import PartialChannelEdge, WeightedNode
 
 _DENSE = (RDBCommon, RDBLight, RDBShallow, RDBSep)  # those with a linear end come first
 _LINEAR_END = (RDBCommon, RDBLight)
 _KNOWN = (*_DENSE, RDBDil, Skip, Zero)
+_FULL = 8  # channels of a group that fill a vector of every processor; more of them hold more zeros
 WIDEST = 8  # selected channels q from which each candidate on its own fills a convolution
 
 
@@ -100,7 +102,7 @@ class FastOperationPart:
             x1 = F.relu(opened)
             if "inner" in kernel:
                 x1 = self._inner(x1, kernel["inner"], edges)
-            y2 = F.relu(_grouped(x1, kernel["second"]) + second)
+            y2 = F.relu(_grouped(x1, kernel["second"].flatten(0, 1)) + second)
             y = y + _grouped(x1, kernel["first_end"]) + _grouped(y2, kernel["second_end"])
         if "dilated_end" in kernel:
             y = y + _grouped(self._dilated(x, kernel, edges), kernel["dilated_end"])
@@ -116,8 +118,7 @@ class FastOperationPart:
         """Both cells' features of ``rdb_dil``, by edge."""
 
         def depthwise(x: Tensor, name: str, dilation: int) -> Tensor:
-            weight = kernel[name].flatten(0, 1)
-            return F.conv2d(x, weight, padding=dilation, dilation=dilation, groups=len(weight))
+            return dilated_depthwise(x, kernel[name].flatten(0, 1), dilation)
 
         def joined(*maps: Tensor) -> Tensor:
             return torch.cat([_by_edge(each, edges) for each in maps], -1).flatten(3).permute(0, 3, 1, 2)
@@ -198,7 +199,11 @@ def _weights_alone(dense: Sequence[type[nn.Module]], blocks: Mapping[type[nn.Mod
         cells = [_dense_cells(kind, blocks[kind]) for kind in dense]
         opening = [torch.cat([each[k] for each in cells], 1) for k in (0, 1)]
         kernels["open"] = torch.stack(opening, 1)
-        kernels["second"] = _diagonal([second for _, _, second in cells])
+        seconds = [second for _, _, second in cells]
+        size = max(_FULL // seconds[0].shape[1], 1)
+        size = size if len(seconds) % size == 0 else len(seconds)
+        groups = [_diagonal(seconds[k : k + size]) for k in range(0, len(seconds), size)]
+        kernels["second"] = torch.stack(groups, 1)  # edges x groups of blocks x ...
         inner = [torch.stack([b.cell1[-1].weight for b in blocks[k]]) for k in dense if k in _LINEAR_END]
         if inner:
             kernels["inner"] = _diagonal(inner)
