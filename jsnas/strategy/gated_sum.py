@@ -19,6 +19,7 @@ from torch import Tensor
 
 from jsnas.strategy.halves import point_dilation
 
+_PIECE = 1 << 20  # values of a map at a time, 4 MiB
 
 @dataclass(frozen=True)
 class WideGate:
@@ -193,7 +194,10 @@ def _gate(
 
 def _pieces(y: Tensor) -> list[slice]:
     """Parts of a batch whose maps stay in a CPU's cache while they are worked on; all of it elsewhere."""
-    return [slice(k, k + 1) for k in range(len(y))] if y.device.type == "cpu" else [slice(None)]
+    if y.device.type != "cpu":
+        return [slice(None)]
+    images = max(_PIECE // y[0].numel(), 1)
+    return [slice(k, k + images) for k in range(0, len(y), images)]
 
 
 def _at(thin: Tensor, here: slice) -> Tensor:
