@@ -12,6 +12,7 @@ from jsnas.attentions import ATTENTIONS
 from jsnas.network import AttentionSearchModule, JointSearchModule, OperationSearchModule
 from jsnas.operations import OPERATIONS
 from jsnas.strategy import PartialChannelDARTS, PartialChannelSettings
+from jsnas.strategy.fast_operations import FastOperationPart, make_kernels
 from jsnas.strategy.fast_supernet import FastSupernet
 from jsnas.strategy.halves import Halves
 from jsnas.strategy.partial_channel import MixedEdge, WeightedNode
@@ -165,6 +166,25 @@ def test_what_a_step_does_not_use_is_not_computed_and_the_rest_stays() -> None:
     architecture = values(network, x)
     assert_equal({name: architecture[name] for name in alphas}, {name: plain[name] for name in alphas})
     assert not any("expand" in name for name in architecture)
+
+
+@pytest.mark.parametrize("learns", [True, False])
+def test_kernels_of_weights_alone_learn_in_the_weights_step_only(learns: bool) -> None:
+    network = supernet(JointSearchSpace("sr", 2, **SMALL))
+    parts = [FastOperationPart(m.operation_part) for m in network.modules() if isinstance(m, JointSearchModule)]
+    make_kernels(parts, torch.device("cpu"), learns)
+    kernels = [here for part in parts for here in part.kernels]
+    assert kernels
+    alone = {
+        "open",
+        "second",
+        "inner",
+        *(name for name in kernels[0] if name.startswith("dilated_") and "end" not in name),
+    }
+    for here in kernels:
+        assert {name for name, kernel in here.items() if kernel.requires_grad} == set(here) - (
+            set() if learns else alone
+        )
 
 
 @pytest.mark.parametrize(
