@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.measured_page import publish
 from jsnas.genotype import Genotype
 from jsnas.paper import OURS, tables
 from jsnas.task import Task
@@ -172,13 +173,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where to write the figures")
     parser.add_argument("--page", type=Path, help="where to write the page")
     arguments, more = parser.parse_known_args()
-    content = measure(arguments, more)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    text = page(content)
-    if arguments.page:
-        arguments.page.write_text(text, encoding="utf-8")
-    print(text)
+    publish(arguments, measure(arguments, more), page)
 
 
 if __name__ == "__main__":

@@ -38,10 +38,15 @@ def make_page(
         torch.set_num_threads(1)
         keep_freed_memory()
         content = measure()
+    publish(arguments, content, page)
+    return content
+
+
+def publish(arguments: argparse.Namespace, content: dict[str, Any], page: Callable[[dict[str, Any]], str]) -> None:
+    """Writes figures and page where ``--json`` and ``--page`` say, and prints the page."""
     if arguments.json:
         arguments.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     text = page(content)
     if arguments.page:
         arguments.page.write_text(text, encoding="utf-8")
     print(text)
-    return content
