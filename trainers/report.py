@@ -8,6 +8,7 @@ from pathlib import Path
 
 from jsnas.data.atomic import atomic_file
 from jsnas.data.h5 import H5Images
+from jsnas.data.patches import is_dead_worker
 from jsnas.errors import InputError
 from jsnas.report.page import report_page
 from trainers import run_record
@@ -97,6 +98,8 @@ class LiveReport:
         try:
             write_report(self._folder, running)
         except Exception as error:  # whatever it is, hours of search are worth more than their picture
+            if running and is_dead_worker(error):
+                raise
             if not self._said:
                 reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
                 warnings.warn(f"The page '{self._folder / NAME}' was not written: {reason}", stacklevel=3)

@@ -138,6 +138,11 @@ def patch_loader(batches: PatchBatches, first: int, last: int, workers: int) -> 
     )
 
 
+def is_dead_worker(error: Exception) -> bool:
+    """Whether an error is torch's word of a dead worker, which its signal handler raises wherever Python just is."""
+    return isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker")
+
+
 @contextmanager
 def dead_workers_reported() -> Iterator[None]:
     """Around a loop over a loader: what becomes of its worker processes is said in a sentence.
@@ -152,7 +157,7 @@ def dead_workers_reported() -> Iterator[None]:
             raise
         raise InputError(str(error).strip().splitlines()[-1].partition("InputError: ")[2]) from error
     except RuntimeError as error:
-        if not str(error).startswith("DataLoader worker"):
+        if not is_dead_worker(error):
             raise
         reason = str(error).splitlines()[0].rstrip(". ")
         raise InputError(

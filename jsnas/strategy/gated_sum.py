@@ -21,6 +21,7 @@ from jsnas.strategy.halves import point_dilation
 
 _PIECE = 1 << 20  # values of a map at a time, 4 MiB
 
+
 @dataclass(frozen=True)
 class WideGate:
     """A gate of C channels before its last convolution, which keeps the size.

@@ -12,6 +12,7 @@ import torch
 import trainers.train as recipe
 from jsnas.data.patches import PatchBatches
 from jsnas.errors import InputError
+from trainers import report
 from trainers.config import load_config
 
 MAIN = os.getpid()
@@ -41,6 +42,15 @@ def in_worker(monkeypatch: pytest.MonkeyPatch, act) -> None:
 def test_a_killed_worker_is_reported(config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     in_worker(monkeypatch, lambda: os.kill(os.getpid(), signal.SIGKILL))
     with pytest.raises(InputError, match=r"prepares batches died .*free some memory or lower datasets\.workers"):
+        recipe.train(config, tmp_path / "run")
+
+
+def test_a_worker_that_dies_while_the_page_is_written_is_reported(config, tmp_path: Path, monkeypatch) -> None:
+    def interrupted(folder: Path, running: bool) -> None:
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+
+    monkeypatch.setattr(report, "write_report", interrupted)
+    with pytest.raises(InputError, match=r"prepares batches died .*pid 7"), pytest.warns(UserWarning, match="page"):
         recipe.train(config, tmp_path / "run")
 
 
