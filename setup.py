@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import Extension, setup
 
 setup(
     name="jsnas",
@@ -15,11 +15,21 @@ setup(
     packages=[
         "jsnas",
         "jsnas.data",
+        "jsnas.native",
         "jsnas.report",
         "jsnas.strategy",
         "search_spaces",
         "trainers",
         "trainers.commands",
+    ],
+    ext_modules=[
+        Extension(
+            "jsnas.native._gated_sum",
+            ["jsnas/native/gated_sum.c"],
+            depends=["jsnas/native/gated_sum.h", "jsnas/native/gated_sum_rows.h"],
+            extra_compile_args=["-std=gnu11", "-O3", "-Wno-psabi"],
+            optional=True,
+        )
     ],
     package_data={
         "jsnas": ["py.typed", "genotypes/*.json", "paper_tables/*.csv"],

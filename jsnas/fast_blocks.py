@@ -243,7 +243,7 @@ class Builder:
             module = graph.edges[f"{i}_{j}"]
             if type(module) is CostEffectiveAttention:
                 expand = module.expand
-                gates[i, j] = ConvolutionGate(opening(module.squeeze), dense(expand.weight, expand.groups), None)
+                gates[i, j] = ConvolutionGate(opening(module.squeeze), expand.weight, None, expand.groups)
             elif type(module) is PixelAttention:
                 rest = copy.deepcopy(nn.Sequential(*list(module.layers)[1:], nn.Sigmoid())).eval()
                 gates[i, j] = MapGate([Source(opening(module.layers[0], rest))])  # type: ignore[arg-type]
@@ -303,15 +303,6 @@ def after(pointwise: Tensor, kernel: Tensor) -> Tensor:
     """The kernel of a 1x1 convolution (O x M x 1 x 1) after a k x k one (M x I x k x k), without biases."""
     y = torch.einsum("om,mikl->oikl", pointwise[:, :, 0, 0].double(), kernel.double())
     return y.to(kernel.dtype)
-
-
-def dense(weight: Tensor, groups: int) -> Tensor:
-    """The kernel of a grouped convolution as that of a plain one, with zeros: far faster where groups are small."""
-    shares = weight.detach().chunk(groups)
-    joined = torch.zeros(weight.shape[0], groups * weight.shape[1], *weight.shape[2:]).to(weight)
-    for k, (rows, share) in enumerate(zip(joined.chunk(groups), shares, strict=True)):
-        rows[:, k * weight.shape[1] : (k + 1) * weight.shape[1]] = share
-    return joined
 
 
 def _keeps_size(conv: nn.Conv2d) -> bool:

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
-from jsnas.fast_convolution import Activation, FastConvolution, last
+from jsnas import native
+from jsnas.fast_convolution import Activation, FastConvolution, dense, last
 from jsnas.fast_rows import Run, Source, Step, own_rows
 
 
@@ -122,6 +123,10 @@ class Gate(nn.Module):
         """The factor for rows start to stop, from the windows of the sources; it broadcasts to the map."""
         raise NotImplementedError
 
+    def wide(self, windows: list[Tensor], start: int, stop: int, run: Run) -> native.Wide | None:
+        """The same as the loops in C make it, or ``None`` where it is a value a pixel or a channel."""
+        return None
+
 
 class MapGate(Gate):
     """A factor that is a map already: of one channel, or one value a channel for the whole image."""
@@ -132,15 +137,23 @@ class MapGate(Gate):
 
 
 class ConvolutionGate(Gate):
-    """Sigmoid of one convolution of a map."""
+    """Sigmoid of one convolution of a map, grouped or not."""
 
-    def __init__(self, stream: int, weight: Tensor, bias: Tensor | None) -> None:
+    def __init__(self, stream: int, weight: Tensor, bias: Tensor | None, groups: int = 1) -> None:
         super().__init__([Source(stream, weight.shape[2] // 2)])
-        self.convolution = FastConvolution([weight], bias)
+        self.convolution = FastConvolution([dense(weight, groups)], bias)
+        self.register_buffer("kernel", weight.detach().clone())
 
     @override
     def value(self, windows: list[Tensor], start: int, stop: int, run: Run) -> Tensor:
         return own_rows(self.convolution(windows, "sigmoid"), self.convolution.radius, start, stop)
+
+    @override
+    def wide(self, windows: list[Tensor], start: int, stop: int, run: Run) -> native.Wide | None:
+        kernel, bias = self._buffers["kernel"], self.convolution._buffers["bias"]
+        assert kernel is not None
+        above = min(self.convolution.radius, start)
+        return native.Wide(windows[0], kernel, bias, above=above) if len(kernel) > 1 else None
 
 
 class EnlargedGate(Gate):
@@ -161,6 +174,17 @@ class EnlargedGate(Gate):
 
     @override
     def value(self, windows: list[Tensor], start: int, stop: int, run: Run) -> Tensor:
+        y: Tensor = self.expand([self._enlarged(windows, start, stop, run)], "sigmoid")
+        return y
+
+    @override
+    def wide(self, windows: list[Tensor], start: int, stop: int, run: Run) -> native.Wide | None:
+        enlarged, kernel = self._enlarged(windows, start, stop, run), self.expand._buffers["weight"]
+        assert kernel is not None
+        return native.Wide(enlarged, kernel, self.expand._buffers["bias"])
+
+    def _enlarged(self, windows: list[Tensor], start: int, stop: int, run: Run) -> Tensor:
+        """The small map's rows enlarged, and the narrow map added."""
         narrow, small = windows
         height, small_height = run.height_of(self.sources[0].stream), run.height_of(self.sources[1].stream)
         first, _ = self.rows_of(height, small_height, start, stop)
@@ -174,8 +198,7 @@ class EnlargedGate(Gate):
         last_channels = small.permute(0, 2, 3, 1)  # else the rows picked are laid out anew
         rows = torch.lerp(last_channels[:, upper - first], last_channels[:, lower - first], weight).permute(0, 3, 1, 2)
         wide = F.interpolate(rows, (stop - start, narrow.shape[3]), mode="bilinear", align_corners=False)
-        y: Tensor = self.expand([wide.add_(narrow)], "sigmoid")
-        return y
+        return wide.add_(narrow)
 
 
 class GatedSum(Step):
@@ -214,6 +237,10 @@ class GatedSum(Step):
         total: Tensor | None = None
         position = len(self.gates) + self.plain
         plain = windows[len(self.gates) : position]
+        if native.takes(windows[0]):
+            summed = self._by_loops(windows, start, stop, run)
+            if summed is not None:
+                return [summed]
         for x, gate in zip(windows, self.gates, strict=False):
             assert isinstance(gate, Gate)
             count = len(gate.sources)
@@ -229,6 +256,26 @@ class GatedSum(Step):
             total = x.clone() if total is None else total.add_(x)
         assert total is not None
         return [total]
+
+    def _by_loops(self, windows: list[Tensor], start: int, stop: int, run: Run) -> Tensor | None:
+        """The sum by the loops in C; ``None`` where a gate is none of theirs."""
+        position = len(self.gates) + self.plain
+        inputs = []
+        for x, gate in zip(windows, self.gates, strict=False):
+            assert isinstance(gate, Gate)
+            of_gate = windows[position : position + len(gate.sources)]
+            position += len(gate.sources)
+            wide = gate.wide(of_gate, start, stop, run)
+            if wide is not None:
+                if not wide.known():
+                    return None
+                inputs.append(native.Gated(x, wide=[wide]))
+                continue
+            value = gate.value(of_gate, start, stop, run)
+            inputs.append(native.Gated(x, channel=value) if value.shape[2:] == (1, 1) else native.Gated(x, pixel=value))
+        one = windows[0].new_ones(1, 1, 1, 1)
+        plain = windows[len(self.gates) : len(self.gates) + self.plain]
+        return native.gated_sum([*inputs, *(native.Gated(x, channel=one) for x in plain)])
 
 
 class PooledView(Step):

@@ -13,6 +13,7 @@ not drawn during the warm-up.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -107,6 +108,14 @@ class AlternatingModule(SearchModule, DartsLightningModule):
         """Looks up what every step needs."""
         self._alphas = self.arch_parameters()
         self._weights = self.weight_parameters()
+        # What is there by now stays: a million objects that Python's collector need not walk in every few iterations.
+        gc.collect()
+        gc.freeze()
+
+    def on_train_end(self) -> None:
+        """Lets the collector walk all objects again."""
+        super().on_train_end()
+        gc.unfreeze()
 
     def on_train_epoch_start(self) -> None:
         """Hands on to the training module; nothing is frozen, the warm-up just leaves out the architecture step."""

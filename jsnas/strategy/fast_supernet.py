@@ -6,6 +6,7 @@ parameters; while the fast form is in place their parts compute through it. Both
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -77,6 +78,10 @@ class FastSupernet:
         for attention in self._attentions:
             attention.learns = learn
         self._weights_learn = learn
+
+    def threads(self) -> contextlib.AbstractContextManager[None]:
+        """The threads that an iteration's steps should have."""
+        return contextlib.nullcontext() if self._halves is None else self._halves.share()
 
     def remove(self) -> None:
         """Gives the readable modules their own forward again."""

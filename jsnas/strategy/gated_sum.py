@@ -9,6 +9,7 @@ they are in its cache. Only their sigmoids are kept for the gradient. Maps are c
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from jsnas.strategy.halves import point_dilation
+from jsnas.strategy.native_gated_sum import NativeGatedSum, suits
 
 _PIECE = 1 << 20  # values of a map at a time, 4 MiB
 
@@ -56,21 +58,26 @@ class GatedInput:
 
 def gated_sum(inputs: Sequence[GatedInput]) -> Tensor:
     """The node's value y, B x C x H x W."""
-    shape = tuple((len(i.thin), len(i.wide)) for i in inputs)
+    groups = [(i.x, i.thin, [(g.narrow, g.kernel, g.bias, g.weight) for g in i.wide]) for i in inputs]
+    native = suits(groups)
     tensors: list[Tensor | None] = []
-    for i in inputs:
-        tensors += [i.x.contiguous(memory_format=torch.channels_last), *i.thin]
-        for gate in i.wide:
-            narrow = gate.narrow.contiguous(memory_format=torch.channels_last)
-            tensors += [narrow, gate.kernel, gate.bias, gate.weight]
-    y: Tensor = _GatedSum.apply(shape, *tensors)
+    for x, thin, wide in groups:
+        tensors += [_channels_last(x), *thin]
+        for narrow, *others in wide:
+            tensors += [narrow if native else _channels_last(narrow), *others]
+    group = functools.partial(_grouped, tuple((len(thin), len(wide)) for _, thin, wide in groups))
+    y: Tensor = (NativeGatedSum if native else _GatedSum).apply(group, *tensors)
     return y
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 class _GatedSum(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, shape: tuple[tuple[int, int], ...], *tensors: Any) -> Tensor:
-        inputs = _grouped(shape, tensors)
+    def forward(ctx: Any, group: Any, *tensors: Any) -> Tensor:
+        inputs = group(tensors)
         y = torch.empty_like(tensors[0])
         sigmoids = [[torch.empty_like(y) for _ in wide] for _, _, wide in inputs]
         for here in _pieces(y):
@@ -82,7 +89,7 @@ class _GatedSum(torch.autograd.Function):
                     torch.mul(x[here], gate, out=y[here])
                 else:
                     y[here].addcmul_(x[here], gate)
-        ctx.shape = shape
+        ctx.group = group
         ctx.save_for_backward(*tensors, *(s for kept in sigmoids for s in kept))
         return y
 
@@ -90,8 +97,8 @@ class _GatedSum(torch.autograd.Function):
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
         dy = outputs[0].contiguous(memory_format=torch.channels_last)
         number = len(ctx.needs_input_grad) - 1
-        inputs = _grouped(ctx.shape, ctx.saved_tensors[:number])
-        needed = _grouped(ctx.shape, ctx.needs_input_grad[1:])
+        inputs = ctx.group(ctx.saved_tensors[:number])
+        needed = ctx.group(ctx.needs_input_grad[1:])
         sigmoids = iter(ctx.saved_tensors[number:])
         gradients: list[Tensor | None] = [None]
         for (x, thin, wide), (needs_x, needs_thin, needs_wide) in zip(inputs, needed, strict=True):

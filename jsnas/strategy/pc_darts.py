@@ -6,11 +6,12 @@ differentiable strategies.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from jsnas.errors import InputError
 from jsnas.sample import OPERATION
@@ -111,6 +112,11 @@ class PartialChannelModule(AlternatingModule):
             self._fast = None
         for mixed in self._mixed:
             mixed.learns = True
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """One iteration, on the threads that suit the fast form."""
+        with contextlib.nullcontext() if self._fast is None else self._fast.threads():
+            return super().training_step(batch, batch_idx)
 
     def start_step(self, moves_architecture: bool) -> None:
         """Leaves out the gradients that the step does not use."""

@@ -1,0 +1,39 @@
+/* Sums of maps times mixtures of gates: what jsnas/native/__init__.py calls. See jsnas/strategy/gated_sum.py.
+
+   All arrays are float32 and channels-last: a map is images x rows x columns x channels, without holes. */
+
+#ifndef JSNAS_GATED_SUM_H
+#define JSNAS_GATED_SUM_H
+
+#include <stdint.h>
+
+enum { FORM = 1 }; /* of what follows and of the functions; jsnas/native/__init__.py asks for the same */
+
+enum { REPEATS = 8 }; /* outputs that a depthwise gate makes of each narrow channel */
+
+/* A gate of C channels: sigmoid of a convolution of n narrow channels; taps is 1 (all n, with a bias) or 9 (a 3x3
+   kernel for each output, REPEATS outputs a narrow channel, zeros around the rows that are there, no bias). Narrow
+   pixels are step values apart. Output row r is at narrow row r + above: a forward pass may be of some rows of an image.
+   Gradients, without holes, are NULL where they are not wanted; those of kernel, bias and weight are by image. */
+typedef struct {
+    const float *narrow, *kernel, *bias, *weight; /* C x n or C x 9; bias may be NULL; weight: one number, NULL for 1 */
+    float *dnarrow, *dkernel, *dbias, *dweight;
+    int64_t inputs, taps, rows, above, step;
+} Gate;
+
+/* One map times its gates: x (channel + pixel + sum of wide ones). channel: images x C or C; pixel: one value a pixel. */
+typedef struct {
+    const float *x, *channel, *pixel; /* the last two may be NULL */
+    float *dx, *dchannel, *dpixel;    /* dchannel is images x C */
+    const Gate *gates;
+    int64_t count, channel_step; /* gates; C where every image has values of its own, else 0 */
+} Edge;
+
+typedef struct {
+    int64_t images, rows, columns, channels;
+} Shape;
+
+/* libgomp's entry, which torch has in memory: calls the function on that many threads at once. */
+typedef void (*Parallel)(void (*)(void *), void *, unsigned, unsigned);
+
+#endif

@@ -1,0 +1,304 @@
+/* The loops, for vectors of WIDTH floats; included once for each kind of processor, NAME(f) being f for that kind. */
+
+typedef float NAME(vec) __attribute__((vector_size(4 * WIDTH), aligned(4)));
+typedef int32_t NAME(ints) __attribute__((vector_size(4 * WIDTH)));
+#define vec NAME(vec)
+#define ints NAME(ints)
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE vec NAME(all)(float value) { return value - (vec){0}; }
+
+INLINE vec NAME(load)(const float *from) { return *(const vec *)from; }
+
+INLINE void NAME(store)(float *to, vec value) { *(vec *)to = value; }
+
+INLINE void NAME(add)(float *to, vec value) { *(vec *)to += value; }
+
+INLINE vec NAME(within)(vec x, float limit) { /* NaN stays NaN */
+#if WIDTH == 16
+    return (vec)_mm512_max_ps(_mm512_set1_ps(-limit), _mm512_min_ps(_mm512_set1_ps(limit), (__m512)x));
+#elif WIDTH == 8
+    return (vec)_mm256_max_ps(_mm256_set1_ps(-limit), _mm256_min_ps(_mm256_set1_ps(limit), (__m256)x));
+#else
+    vec lowest = NAME(all)(-limit), highest = NAME(all)(limit);
+    ints low = x < lowest, high = x > highest;
+    return (vec)((low & (ints)lowest) | (high & (ints)highest) | (~(low | high) & (ints)x));
+#endif
+}
+
+/* 1 / (1 + 2^t), t = -x / ln 2 = n + f: 2^n by its exponent, 2^f by its Taylor polynomial, |f| <= 1/2. */
+INLINE vec NAME(sigmoid)(vec x) {
+    const float magic = 12582912.0f; /* 1.5 x 2^23 = 0x4B400000 in bits; what is added to it comes out whole */
+    vec t = NAME(within)(x * -1.44269504f, 126.0f);
+    vec shifted = t + magic;
+    vec f = t - (shifted - magic);
+    vec p = f * 1.5403530e-4f + 1.3333558e-3f;
+    p = p * f + 9.6181291e-3f;
+    p = p * f + 5.5504109e-2f;
+    p = p * f + 2.4022651e-1f;
+    p = p * f + 6.9314718e-1f;
+    p = p * f + 1.0f;
+    ints exponent = ((ints)shifted + (127 - 0x4B400000)) << 23;
+    return 1.0f / (1.0f + p * (vec)exponent);
+}
+
+INLINE float NAME(total)(vec x) {
+    float lanes[WIDTH];
+    NAME(store)(lanes, x);
+    for (int half = WIDTH / 2; half; half /= 2)
+        for (int k = 0; k < half; k++) lanes[k] += lanes[k + half];
+    return lanes[0];
+}
+
+/* The rings' rows around this one; those before it are there already, unless it is the first here or of an image. */
+static void NAME(spread_rows)(const Scratch *own, const Edge *e, const Shape *s, Place at, int first) {
+    const int64_t C = s->channels, W = s->columns;
+    for (int64_t k = 0; k < e->count; k++) {
+        const Gate *g = e->gates + k;
+        if (g->taps != 9) continue;
+        for (int64_t row = first || at.row == 0 ? at.row - 1 : at.row + 1; row <= at.row + 1; row++) {
+            float *to = ring_row(own->spread, s, k, row);
+            if (row + g->above < 0 || row + g->above >= g->rows) {
+                memset(to, 0, (W + 2) * C * sizeof(float));
+                continue;
+            }
+            memset(to, 0, C * sizeof(float));
+            memset(to + (W + 1) * C, 0, C * sizeof(float));
+            const float *from = narrow_row(g, s, at.image, row + g->above);
+            to += C - REPEATS;
+            for (int64_t p = 0; p < W; p++, from += g->step)
+                for (int64_t n = 0; n < g->inputs; n++) *(eight *)(to += REPEATS) = from[n] - (eight){0};
+        }
+    }
+}
+
+/* Adds one gate to the mixture of one row, WIDTH channels from c; keeps the sigmoids where they are asked for. */
+INLINE void NAME(blend)(const Scratch *own, int64_t gate, const Gate *g, const Shape *s, Place at, int64_t c, int keep) {
+    const int64_t C = s->channels, W = s->columns, n = g->inputs;
+    const float weight = weight_of(g), *kernel = own->turned + gate * own->span * C + c;
+    float *one = own->one + gate * own->line;
+    if (g->taps == 9) {
+        vec k[9];
+        for (int tap = 0; tap < 9; tap++) k[tap] = NAME(load)(kernel + tap * C);
+        const float *rows[3];
+        for (int y = 0; y < 3; y++) rows[y] = ring_row(own->spread, s, gate, at.row + y - 1) + c;
+        for (int64_t p = 0; p < W; p++) {
+            vec sums[3];
+            for (int y = 0; y < 3; y++) {
+                const float *from = rows[y] + p * C;
+                sums[y] = k[3 * y] * NAME(load)(from) + k[3 * y + 1] * NAME(load)(from + C);
+                sums[y] += k[3 * y + 2] * NAME(load)(from + 2 * C);
+            }
+            vec v = NAME(sigmoid)(sums[0] + sums[1] + sums[2]);
+            NAME(add)(own->gate + p * WIDTH, v * weight);
+            if (keep) NAME(store)(one + p * WIDTH, v);
+        }
+        return;
+    }
+    const float *narrow = narrow_row(g, s, at.image, at.row + g->above);
+    const vec bias = g->bias ? NAME(load)(g->bias + c) : NAME(all)(0);
+    if (n == 8) { /* what our attentions have at 64 channels; the kernel stays in registers */
+        vec k[8];
+        for (int t = 0; t < 8; t++) k[t] = NAME(load)(kernel + t * C);
+        for (int64_t p = 0; p < W; p++, narrow += g->step) {
+            vec even = bias, odd = NAME(all)(0);
+            for (int t = 0; t < 8; t += 2) even += k[t] * narrow[t], odd += k[t + 1] * narrow[t + 1];
+            vec v = NAME(sigmoid)(even + odd);
+            NAME(add)(own->gate + p * WIDTH, v * weight);
+            if (keep) NAME(store)(one + p * WIDTH, v);
+        }
+        return;
+    }
+    for (int64_t p = 0; p < W; p++, narrow += g->step) {
+        vec sum = bias;
+        for (int64_t t = 0; t < n; t++) sum += NAME(load)(kernel + t * C) * narrow[t];
+        vec v = NAME(sigmoid)(sum);
+            NAME(add)(own->gate + p * WIDTH, v * weight);
+            if (keep) NAME(store)(one + p * WIDTH, v);
+    }
+}
+
+/* The mixture G of one row, WIDTH channels from c. */
+INLINE void NAME(mixture)(const Scratch *own, const Edge *e, const Shape *s, Place at, int64_t c, int keep) {
+    const int64_t W = s->columns;
+    const vec channel = e->channel ? NAME(load)(e->channel + at.image * e->channel_step + c) : NAME(all)(0);
+    const float *pixel = e->pixel ? e->pixel + (at.image * s->rows + at.row) * W : 0;
+    for (int64_t p = 0; p < W; p++) NAME(store)(own->gate + p * WIDTH, pixel ? channel + pixel[p] : channel);
+    for (int64_t k = 0; k < e->count; k++) NAME(blend)(own, k, e->gates + k, s, at, c, keep);
+}
+
+/* y = x G, or y += x G where more, for rows first to last of all images together. */
+static void NAME(forward)(const Scratch *own, const Edge *e, const Shape *s, float *y, int more, int64_t first, int64_t last) {
+    const int64_t C = s->channels, W = s->columns;
+    turn_kernels(own, e, s);
+    for (int64_t r = first; r < last; r++) {
+        const Place at = {r / s->rows, r % s->rows};
+        NAME(spread_rows)(own, e, s, at, r == first);
+        for (int64_t c = 0; c < C; c += WIDTH) {
+            NAME(mixture)(own, e, s, at, c, 0);
+            for (int64_t p = 0; p < W; p++) {
+                const int64_t next = (r * W + p + W) * C + c; /* the next row's, on its way meanwhile */
+                __builtin_prefetch(e->x + next), __builtin_prefetch(y + next, 1);
+                float *to = y + (r * W + p) * C + c;
+                vec term = NAME(load)(e->x + (r * W + p) * C + c) * NAME(load)(own->gate + p * WIDTH);
+                NAME(store)(to, more ? NAME(load)(to) + term : term);
+            }
+        }
+    }
+}
+
+/* Gradients of a depthwise gate's kernel and, in the ring, of its narrow map, from those of the logits in own->one. */
+INLINE void NAME(depthwise_back)(const Scratch *own, int64_t gate, const Gate *g, const Shape *s, Place at, int64_t c) {
+    const int64_t C = s->channels, W = s->columns;
+    const float *dlogit = own->one + gate * own->line;
+    for (int y = 0; y < 3; y++) {
+        if (g->dkernel) {
+            const float *from = ring_row(own->spread, s, gate, at.row + y - 1) + c;
+            float *sums = own->sums + (gate * own->span + 3 * y) * C + c;
+            vec left = NAME(load)(sums), middle = NAME(load)(sums + C), right = NAME(load)(sums + 2 * C);
+            for (int64_t p = 0; p < W; p++, from += C) {
+                vec d = NAME(load)(dlogit + p * WIDTH);
+                left += d * NAME(load)(from), middle += d * NAME(load)(from + C), right += d * NAME(load)(from + 2 * C);
+            }
+            NAME(store)(sums, left), NAME(store)(sums + C, middle), NAME(store)(sums + 2 * C, right);
+        }
+        if (g->dnarrow) { /* narrow pixel p + x - 1 had tap x; the ring's column 0 is one before the image */
+            const float *kernel = own->turned + (gate * own->span + 3 * y) * C + c;
+            const vec left = NAME(load)(kernel), middle = NAME(load)(kernel + C), right = NAME(load)(kernel + 2 * C);
+            float *to = ring_row(own->back, s, gate, at.row + y - 1) + C + c;
+            vec before = NAME(all)(0), now = NAME(load)(dlogit);
+            for (int64_t p = 0; p < W; p++, to += C) {
+                vec next = p + 1 < W ? NAME(load)(dlogit + (p + 1) * WIDTH) : NAME(all)(0);
+                NAME(add)(to, left * next + middle * now + right * before);
+                before = now, now = next;
+            }
+        }
+    }
+}
+
+/* The same of a pointwise gate; logits' gradients are kept for the narrow map's. */
+INLINE void NAME(pointwise_back)(const Scratch *own, int64_t gate, const Gate *g, const Shape *s, Place at, int64_t c) {
+    const int64_t C = s->channels, W = s->columns, n = g->inputs;
+    const float *dlogit = own->one + gate * own->line;
+    if (g->dnarrow)
+        for (int64_t p = 0; p < W; p++)
+            NAME(store)(own->row + (gate * W + p) * C + c, NAME(load)(dlogit + p * WIDTH));
+    if (g->dbias) {
+        vec sum = NAME(load)(own->biases + gate * C + c);
+        for (int64_t p = 0; p < W; p++) sum += NAME(load)(dlogit + p * WIDTH);
+        NAME(store)(own->biases + gate * C + c, sum);
+    }
+    if (!g->dkernel) return;
+    float *sums = own->sums + gate * own->span * C + c;
+    const float *narrow = narrow_row(g, s, at.image, at.row);
+    for (int64_t t = 0; t < n; t += 4) { /* four sums at once */
+        const int64_t some = n - t < 4 ? n - t : 4;
+        vec sum[4];
+        for (int k = 0; k < some; k++) sum[k] = NAME(load)(sums + (t + k) * C);
+        for (int64_t p = 0; p < W; p++) {
+            vec d = NAME(load)(dlogit + p * WIDTH);
+            if (some == 4)
+                for (int k = 0; k < 4; k++) sum[k] += d * narrow[p * g->step + t + k];
+            else
+                for (int k = 0; k < some; k++) sum[k] += d * narrow[p * g->step + t + k];
+        }
+        for (int k = 0; k < some; k++) NAME(store)(sums + (t + k) * C, sum[k]);
+    }
+}
+
+/* Sums a finished row of a ring over the repeats. */
+static void NAME(gather_row)(const Scratch *own, int64_t gate, const Gate *g, const Shape *s, Place at) {
+    const float *from = ring_row(own->back, s, gate, at.row) + s->channels;
+    float *to = g->dnarrow + (at.image * s->rows + at.row) * s->columns * g->inputs;
+    for (int64_t n = 0; n < s->columns * g->inputs; n++, from += REPEATS)
+        to[n] = ((from[0] + from[4]) + (from[2] + from[6])) + ((from[1] + from[5]) + (from[3] + from[7]));
+}
+
+/* Gradients of the narrow map that are complete when a row has been done. */
+static void NAME(narrow_back)(const Scratch *own, int64_t gate, const Gate *g, const Shape *s, Place at) {
+    if (!g->dnarrow) return;
+    if (g->taps == 9) {
+        if (at.row) NAME(gather_row)(own, gate, g, s, (Place){at.image, at.row - 1});
+        if (at.row + 1 == s->rows) NAME(gather_row)(own, gate, g, s, at);
+        return;
+    }
+    const int64_t C = s->channels, n = g->inputs;
+    const float *dlogit = own->row + gate * s->columns * C;
+    float *to = g->dnarrow + (at.image * s->rows + at.row) * s->columns * n;
+    for (int64_t p = 0; p < s->columns; p++, dlogit += C, to += n) {
+        if (n == 8) {
+            eight sums[4] = {{0}};
+            for (int64_t c = 0; c < C; c += 4)
+                for (int k = 0; k < 4; k++) sums[k] += *(const eight *)(g->kernel + (c + k) * 8) * dlogit[c + k];
+            *(eight *)to = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+            continue;
+        }
+        memset(to, 0, n * sizeof(float));
+        for (int64_t c = 0; c < C; c++)
+            for (int64_t t = 0; t < n; t++) to[t] += dlogit[c] * g->kernel[c * n + t];
+    }
+}
+
+/* All gradients of one image. */
+static void NAME(backward)(const Scratch *own, const Edge *e, const Shape *s, const float *dy, int64_t image) {
+    const int64_t C = s->channels, W = s->columns, H = s->rows;
+    turn_kernels(own, e, s);
+    clear_sums(own, e, s);
+    float *dchannel = e->dchannel ? e->dchannel + image * C : 0;
+    if (dchannel) memset(dchannel, 0, C * sizeof(float));
+    vec dweight[GATES];
+    for (int64_t k = 0; k < e->count; k++) dweight[k] = NAME(all)(0);
+    for (int64_t row = 0; row < H; row++) {
+        const Place at = {image, row};
+        const int64_t start = (image * H + row) * W * C;
+        NAME(spread_rows)(own, e, s, at, row == 0);
+        clear_back(own, e, s, row);
+        for (int64_t c = 0; c < C; c += WIDTH) {
+            NAME(mixture)(own, e, s, at, c, 1);
+            vec sum = NAME(all)(0);
+            for (int64_t p = 0; p < W; p++) {
+                const int64_t next = start + (p + W) * C + c; /* the next row's, on its way meanwhile */
+                __builtin_prefetch(e->x + next), __builtin_prefetch(dy + next);
+                float *gate = own->gate + p * WIDTH;
+                vec d = NAME(load)(dy + start + p * C + c);
+                if (e->dx) NAME(store)(e->dx + start + p * C + c, d * NAME(load)(gate));
+                d *= NAME(load)(e->x + start + p * C + c);
+                NAME(store)(gate, d); /* the gradient of the mixture from here on */
+                sum += d;
+            }
+            if (dchannel) NAME(add)(dchannel + c, sum);
+            if (e->dpixel)
+                for (int64_t p = 0; p < W * WIDTH; p += WIDTH) {
+                    vec d = NAME(load)(own->gate + p);
+                    NAME(store)(own->pixel + p, c ? NAME(load)(own->pixel + p) + d : d);
+                }
+            for (int64_t k = 0; k < e->count; k++) {
+                const Gate *g = e->gates + k;
+                float *one = own->one + k * own->line, weight = weight_of(g);
+                vec of_row = NAME(all)(0); /* few terms before the next sum: less rounding */
+                for (int64_t p = 0; p < W * WIDTH; p += WIDTH) {
+                    vec d = NAME(load)(own->gate + p), v = NAME(load)(one + p);
+                    of_row += d * v;
+                    NAME(store)(one + p, d * weight * (v - v * v));
+                }
+                dweight[k] += of_row;
+                if (g->taps == 9)
+                    NAME(depthwise_back)(own, k, g, s, at, c);
+                else
+                    NAME(pointwise_back)(own, k, g, s, at, c);
+            }
+        }
+        if (e->dpixel)
+            for (int64_t p = 0; p < W; p++)
+                e->dpixel[(image * H + row) * W + p] = NAME(total)(NAME(load)(own->pixel + p * WIDTH));
+        for (int64_t k = 0; k < e->count; k++) NAME(narrow_back)(own, k, e->gates + k, s, at);
+    }
+    for (int64_t k = 0; k < e->count; k++) {
+        finish_gate(own, k, e->gates + k, s, image);
+        if (e->gates[k].dweight) e->gates[k].dweight[image] = NAME(total)(dweight[k]);
+    }
+}
+
+#undef vec
+#undef ints
+#undef INLINE
