@@ -24,11 +24,11 @@ setup(
     ],
     ext_modules=[
         Extension(
-            "jsnas.native._gated_sum",
-            ["jsnas/native/gated_sum.c"],
-            depends=["jsnas/native/gated_sum.h", "jsnas/native/gated_sum_rows.h"],
+            "jsnas.native._loops",
+            ["jsnas/native/gated_sum.c", "jsnas/native/depthwise.c"],
+            depends=sorted(str(path) for path in Path("jsnas/native").glob("*.h")),
             extra_compile_args=["-std=gnu11", "-O3", "-Wno-psabi"],
-            optional=True,
+            optional=True,  # without a C compiler torch's operations do the same
         )
     ],
     package_data={

@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
-from jsnas import native
 from jsnas.fast_convolution import Activation, FastConvolution, dense, last
 from jsnas.fast_rows import Run, Source, Step, own_rows
+from jsnas.native import gated_sum as native
 
 
 @dataclass(frozen=True)

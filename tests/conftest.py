@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import yaml
 
 from jsnas.attentions import ATTENTIONS
+from jsnas.native.library import library
 from jsnas.operations import OPERATIONS
 from trainers.config import Config, load_config
 
@@ -32,6 +34,18 @@ def forget_plugins() -> Iterator[None]:
     for table, before in zip(tables, known, strict=True):
         table.clear()
         table.update(before)
+
+
+@pytest.fixture(params=[16, 8, 4], ids="{} floats".format)
+def vectors(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The loops in C with the vectors of each kind of processor, as far as this one has them."""
+    loops = library()
+    if loops is None:
+        pytest.skip("the loops were not compiled: there was no compiler")
+    widest = ctypes.c_int.in_dll(loops, "jsnas_widest")
+    before, widest.value = widest.value, request.param
+    yield
+    widest.value = before
 
 
 @pytest.fixture(scope="session")

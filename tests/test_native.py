@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,20 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from jsnas import native
 from jsnas.export import network_of
 from jsnas.fast import fast_network
+from jsnas.native import gated_sum as native
+from jsnas.native.library import compiled
 from jsnas.strategy.gated_sum import GatedInput, WideGate, gated_sum
 
-pytestmark = pytest.mark.skipif(not native.compiled(), reason="the loops were not compiled: there was no compiler")
-
-
-@pytest.fixture(params=[16, 8, 4], ids="{} floats".format)
-def vectors(request: pytest.FixtureRequest) -> Iterator[None]:
-    widest = ctypes.c_int.in_dll(native._library(), "jsnas_widest")
-    before, widest.value = widest.value, request.param
-    yield
-    widest.value = before
+pytestmark = pytest.mark.skipif(not compiled(), reason="the loops were not compiled: there was no compiler")
 
 
 def inputs_of(images: int, channels: int, rows: int, columns: int, maps: int, forms: str) -> list[GatedInput]:

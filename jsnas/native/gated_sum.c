@@ -8,11 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { GATES = 8, WIDEST = 16 };        /* wide gates of an edge; floats of the widest vector */
+enum { GATES = 8 };                    /* wide gates of an edge */
 enum { BLOCK = 1 << 17, FEWEST = 4 }; /* values of y, and rows, that all edges add to before the next ones */
 
-int jsnas_form = FORM;
-int jsnas_widest = WIDEST; /* tests lower it to see the loops of lesser processors */
+int jsnas_form = FORM, jsnas_widest = WIDEST;
 
 typedef float eight __attribute__((vector_size(32), aligned(4)));
 
@@ -76,40 +75,8 @@ static void finish_gate(const Scratch *own, int64_t gate, const Gate *g, const S
         for (int64_t t = 0; t < n; t++) g->dkernel[(image * C + c) * n + t] = sums[t * C + c];
 }
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#include <immintrin.h>
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512dq,avx512vl,avx512bw,fma,prefer-vector-width=512")
-#define WIDTH 16
-#define NAME(name) name##_16
-#include "gated_sum_rows.h"
-#undef WIDTH
-#undef NAME
-#pragma GCC pop_options
-#pragma GCC push_options
-#pragma GCC target("avx2,fma")
-#define WIDTH 8
-#define NAME(name) name##_8
-#include "gated_sum_rows.h"
-#undef WIDTH
-#undef NAME
-#pragma GCC pop_options
-#define HAS(feature) __builtin_cpu_supports(feature)
-static int width(void) {
-    if (HAS("avx512f") && HAS("avx512dq") && HAS("avx512vl") && HAS("avx512bw") && jsnas_widest >= 16) return 16;
-    return HAS("avx2") && HAS("fma") && jsnas_widest >= 8 ? 8 : 4;
-}
-#define CALL(name, ...) \
-    (width() == 16 ? name##_16(__VA_ARGS__) : width() == 8 ? name##_8(__VA_ARGS__) : name##_4(__VA_ARGS__))
-#else
-#define CALL(name, ...) name##_4(__VA_ARGS__)
-#endif
-
-#define WIDTH 4
-#define NAME(name) name##_4
-#include "gated_sum_rows.h"
-#undef WIDTH
-#undef NAME
+#define LOOPS "gated_sum_rows.h"
+#include "each_processor.h"
 
 /* One pass as the threads share it: each takes the next parts until there are none. */
 typedef struct {
@@ -164,7 +131,7 @@ static void work(void *shared) {
     }
     const Shape *s = pass->shape;
     const int64_t rows = s->images * s->rows;
-    for (int64_t part; (part = __atomic_fetch_add(&pass->next, 1, __ATOMIC_RELAXED)) < pass->parts;)
+    for (int64_t part; (part = take(&pass->next)) < pass->parts;)
         for (int64_t k = 0; k < pass->count; k++) {
             const Edge *e = pass->edges + k;
             if (pass->dy)
@@ -176,26 +143,20 @@ static void work(void *shared) {
     free(block);
 }
 
-static int run(Pass *pass, Parallel parallel, int64_t threads) {
-    if (parallel && threads > 1)
-        parallel(work, pass, (unsigned)threads, 0);
-    else
-        work(pass);
-    return pass->failed;
-}
-
 /* y = sum of the edges. Returns 0, or 1 where memory is short. */
-int jsnas_gated_sum(const Edge *edges, int64_t count, const Shape *shape, float *y, Parallel parallel,
+int jsnas_gated_sum(const Edge *edges, int64_t count, float *y, const Shape *shape, Parallel parallel,
                     int64_t threads) {
     const int64_t rows = shape->images * shape->rows, few = BLOCK / (shape->columns * shape->channels);
     const int64_t block = few > FEWEST ? few : FEWEST, parts = (rows + block - 1) / block;
     Pass pass = {edges, shape, y, NULL, count, parts > threads ? parts : threads, 0, 0};
-    return run(&pass, parallel, threads);
+    share(work, &pass, parallel, threads);
+    return pass.failed;
 }
 
 /* The gradients that edges and gates ask for; those of kernels, biases and weights for each image. */
-int jsnas_gated_sum_backward(const Edge *edges, int64_t count, const Shape *shape, const float *dy, Parallel parallel,
+int jsnas_gated_sum_backward(const Edge *edges, int64_t count, const float *dy, const Shape *shape, Parallel parallel,
                              int64_t threads) {
     Pass pass = {edges, shape, NULL, dy, count, shape->images, 0, 0};
-    return run(&pass, parallel, threads);
+    share(work, &pass, parallel, threads);
+    return pass.failed;
 }

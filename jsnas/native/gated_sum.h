@@ -1,13 +1,9 @@
-/* Sums of maps times mixtures of gates: what jsnas/native/__init__.py calls. See jsnas/strategy/gated_sum.py.
-
-   All arrays are float32 and channels-last: a map is images x rows x columns x channels, without holes. */
+/* Sums of maps times mixtures of gates, as jsnas/native/__init__.py gives them. See jsnas/strategy/gated_sum.py. */
 
 #ifndef JSNAS_GATED_SUM_H
 #define JSNAS_GATED_SUM_H
 
-#include <stdint.h>
-
-enum { FORM = 1 }; /* of what follows and of the functions; jsnas/native/__init__.py asks for the same */
+#include "common.h"
 
 enum { REPEATS = 8 }; /* outputs that a depthwise gate makes of each narrow channel */
 
@@ -28,12 +24,5 @@ typedef struct {
     const Gate *gates;
     int64_t count, channel_step; /* gates; C where every image has values of its own, else 0 */
 } Edge;
-
-typedef struct {
-    int64_t images, rows, columns, channels;
-} Shape;
-
-/* libgomp's entry, which torch has in memory: calls the function on that many threads at once. */
-typedef void (*Parallel)(void (*)(void *), void *, unsigned, unsigned);
 
 #endif

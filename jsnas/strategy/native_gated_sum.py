@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from jsnas import native
+from jsnas.native import gated_sum as native
 
 Group = tuple[Tensor, Sequence[Tensor], Sequence[Sequence[Any]]]  # x; thin gates; narrow, kernel, bias, weight of each
 

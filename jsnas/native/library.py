@@ -1,0 +1,70 @@
+"""The compiled loops: whether they are there, and how one of their functions is called."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib.util
+from typing import Any
+
+import torch
+from torch import Tensor
+
+FORM = 2  # of structures and functions: FORM in common.h
+
+
+class Shape(ctypes.Structure):
+    """``Shape`` of common.h."""
+
+    _fields_ = [(name, ctypes.c_int64) for name in ("images", "rows", "columns", "channels")]
+
+
+def compiled() -> bool:
+    """Whether the loops are there."""
+    return library() is not None
+
+
+def call(name: str, like: Tensor, *arguments: Any) -> None:
+    """Calls a function of the loops.
+
+    Args:
+        name: Its name.
+        like: A map of the shape, B x C x H x W, that it is for.
+        arguments: Those before shape, OpenMP and threads.
+
+    Raises:
+        MemoryError: If there is none for some rows.
+    """
+    images, channels, rows, columns = like.shape
+    shape = Shape(images, rows, columns, channels)
+    if getattr(library(), name)(*arguments, ctypes.byref(shape), _parallel(), torch.get_num_threads()):
+        raise MemoryError("The loops in C have no memory for some rows of a map.")
+
+
+@functools.cache
+def library() -> ctypes.CDLL | None:
+    """The loops, or ``None``."""
+    found = importlib.util.find_spec("jsnas.native._loops")
+    if found is None or found.origin is None:
+        return None
+    number, address = ctypes.c_int64, ctypes.c_void_p
+    behind: list[Any] = [ctypes.POINTER(Shape), address, number]
+    try:
+        loops = ctypes.CDLL(found.origin)
+        loops.jsnas_gated_sum.argtypes = [address, number, address, *behind]
+        loops.jsnas_gated_sum_backward.argtypes = [address, number, address, *behind]
+        loops.jsnas_depthwise.argtypes = [address, address, address, number, *behind]
+        loops.jsnas_depthwise_kernel.argtypes = [address, address, address, number, *behind]
+        form = ctypes.c_int.in_dll(loops, "jsnas_form").value
+    except (AttributeError, OSError, ValueError):  # compiled for another system, or from other sources
+        return None
+    return loops if form == FORM else None  # else left from an older checkout: `pip install -e .` makes it anew
+
+
+@functools.cache
+def _parallel() -> Any:
+    """Address of ``GOMP_parallel`` in torch's OpenMP, or ``None``: then one thread does it all."""
+    try:
+        return ctypes.cast(ctypes.CDLL(None).GOMP_parallel, ctypes.c_void_p)
+    except (AttributeError, OSError, TypeError):
+        return None
