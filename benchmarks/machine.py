@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from jsnas.native.library import compiled
+
 
 def machine(device: torch.device) -> dict[str, Any]:
     """Date, platform, processor, threads, load and versions."""
@@ -23,6 +25,7 @@ def machine(device: torch.device) -> dict[str, Any]:
         "processor": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
         "cpu_count": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "loops_in_c": compiled(),
         "load_average": [round(load, 2) for load in os.getloadavg()] if hasattr(os, "getloadavg") else None,
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
     }

@@ -175,7 +175,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4, help="patches a batch")
     parser.add_argument("--patch", type=int, default=64, help="side of the low-quality patches")
     parser.add_argument("--rounds", type=int, default=5, help="how often every way takes its turn")
-    parser.add_argument("--iterations", type=int, default=2, help="iterations a turn")
+    parser.add_argument("--iterations", type=int, default=5, help="iterations a turn, after one that does not count")
     parser.add_argument("--threads", type=int, help="threads of torch")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--precision", default="32-true", help="32-true or bf16-mixed")

@@ -18,6 +18,7 @@ import torch
 
 from jsnas.data.atomic import atomic_file
 from jsnas.data.h5 import H5Images
+from jsnas.native.library import compiled
 from trainers.config import Config
 
 NAME, FORMAT = "run.json", "jsnas-run/1"
@@ -85,7 +86,7 @@ def versions() -> dict[str, str]:
 def hardware(config: Config) -> dict[str, Any]:
     """What the run computes on."""
     found: dict[str, Any] = {"device": config.device, "system": platform.platform(), "processor": _processor()}
-    found |= {"cores": os.cpu_count(), "threads": torch.get_num_threads()}
+    found |= {"cores": os.cpu_count(), "threads": torch.get_num_threads(), "loops_in_c": compiled()}
     if torch.cuda.is_available():
         found["gpus"] = [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
         found["cuda"] = torch.version.cuda
