@@ -64,9 +64,9 @@ static void work(void *shared) {
     own.window = block, own.kernels = block + (2 * d + 1) * own.room, own.one = own.kernels + 9 * own.period;
     for (int64_t part; (part = take(&pass->next)) < pass->parts;)
         if (pass->dy)
-            CALL(kernel_back, &own, pass, part);
+            CALL(WIDEST, kernel_back, &own, pass, part);
         else
-            CALL(convolve, &own, pass, rows * part / pass->parts, rows * (part + 1) / pass->parts);
+            CALL(WIDEST, convolve, &own, pass, rows * part / pass->parts, rows * (part + 1) / pass->parts);
     free(block);
 }
 

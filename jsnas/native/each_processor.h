@@ -1,5 +1,5 @@
 /* Compiles the loops of the file LOOPS for vectors of 16, 8 and 4 floats, by NAME(f) to f_16, f_8 and f_4, and lets
-   CALL(f, ...) choose by what this processor has. */
+   CALL(channels, f, ...) choose: the widest that this processor has and that divides the channels. */
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #include <immintrin.h>
@@ -23,14 +23,17 @@
 #pragma GCC pop_options
 
 #define HAS(feature) __builtin_cpu_supports(feature)
-static int width(void) {
-    if (HAS("avx512f") && HAS("avx512dq") && HAS("avx512vl") && HAS("avx512bw") && jsnas_widest >= 16) return 16;
-    return HAS("avx2") && HAS("fma") && jsnas_widest >= 8 ? 8 : 4;
+static int width(int64_t channels) {
+    const int avx512 = HAS("avx512f") && HAS("avx512dq") && HAS("avx512vl") && HAS("avx512bw");
+    if (avx512 && jsnas_widest >= 16 && channels % 16 == 0) return 16;
+    return HAS("avx2") && HAS("fma") && jsnas_widest >= 8 && channels % 8 == 0 ? 8 : 4;
 }
-#define CALL(name, ...) \
-    (width() == 16 ? name##_16(__VA_ARGS__) : width() == 8 ? name##_8(__VA_ARGS__) : name##_4(__VA_ARGS__))
+#define CALL(channels, name, ...) \
+    (width(channels) == 16  ? name##_16(__VA_ARGS__) \
+     : width(channels) == 8 ? name##_8(__VA_ARGS__)  \
+                            : name##_4(__VA_ARGS__))
 #else
-#define CALL(name, ...) name##_4(__VA_ARGS__)
+#define CALL(channels, name, ...) name##_4(__VA_ARGS__)
 #endif
 
 #define WIDTH 4

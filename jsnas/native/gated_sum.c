@@ -135,9 +135,9 @@ static void work(void *shared) {
         for (int64_t k = 0; k < pass->count; k++) {
             const Edge *e = pass->edges + k;
             if (pass->dy)
-                CALL(backward, &own, e, s, pass->dy, part);
+                CALL(s->channels, backward, &own, e, s, pass->dy, part);
             else
-                CALL(forward, &own, e, s, pass->y, k > 0, rows * part / pass->parts,
+                CALL(s->channels, forward, &own, e, s, pass->y, k > 0, rows * part / pass->parts,
                      rows * (part + 1) / pass->parts);
         }
     free(block);

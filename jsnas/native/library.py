@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-FORM = 2  # of structures and functions: FORM in common.h
+FORM = 3  # of structures and functions: FORM in common.h
 
 
 class Shape(ctypes.Structure):
@@ -55,6 +55,8 @@ def library() -> ctypes.CDLL | None:
         loops.jsnas_gated_sum_backward.argtypes = [address, number, address, *behind]
         loops.jsnas_depthwise.argtypes = [address, address, address, number, *behind]
         loops.jsnas_depthwise_kernel.argtypes = [address, address, address, number, *behind]
+        loops.jsnas_quads.argtypes = [address, address, address, *behind]
+        loops.jsnas_quads_kernel.argtypes = [address, address, address, *behind]
         form = ctypes.c_int.in_dll(loops, "jsnas_form").value
     except (AttributeError, OSError, ValueError):  # compiled for another system, or from other sources
         return None

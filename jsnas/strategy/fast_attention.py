@@ -205,7 +205,7 @@ def _pixel_gates(opened: Tensor, entries: Entries) -> None:
         layers = [block.layers[k] for _, block, _ in entries]
         kernel = torch.block_diag(*(layer.weight[:, :, 0, 0] for layer in layers))[:, :, None, None]
         y = F.conv2d(y, kernel, torch.cat([layer.bias for layer in layers]), dilation=point_dilation(y))
-        y = F.relu(y) if k == 2 else torch.sigmoid(y)
+        y = y.relu_() if k == 2 else y.sigmoid_()
     for (g, _, weight), gate in zip(entries, y.split(1, 1), strict=True):
         g.thin.append(weight * gate)
 
@@ -227,8 +227,8 @@ def _enhanced_gates(opened: Tensor, short: Tensor, entries: Entries) -> None:
     y = F.max_pool2d(grouped(opened, [block.stride for _, block, _ in entries], 2, 0), 7, 3)
     for k in (0, 2, 4):
         y = grouped(y, [block.convs[k] for _, block, _ in entries])
-        y = F.relu(y) if k < 4 else y
-    y = F.interpolate(y, short.shape[-2:], mode="bilinear", align_corners=False) + short
+        y = y.relu_() if k < 4 else y
+    y = F.interpolate(y, short.shape[-2:], mode="bilinear", align_corners=False).add_(short)
     for (g, block, weight), narrow in zip(entries, y.chunk(edges, 1), strict=True):
         g.wide.append(WideGate(narrow, block.expand.weight, block.expand.bias, weight))
 

@@ -23,11 +23,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from jsnas.native.quads import takes
 from jsnas.network import Graph, OperationSearchModule
 from jsnas.operations import RDBCommon, RDBDil, RDBLight, RDBSep, RDBShallow, Skip, Zero
 from jsnas.strategy.dilated_depthwise import dilated_depthwise
 from jsnas.strategy.halves import point_dilation
 from jsnas.strategy.partial_channel import PartialChannelEdge, WeightedNode
+from jsnas.strategy.quad_convolution import QuadConvolution
 
 _DENSE = (RDBCommon, RDBLight, RDBShallow, RDBSep)  # those with a linear end come first
 _LINEAR_END = (RDBCommon, RDBLight)
@@ -102,16 +104,17 @@ class FastOperationPart:
             x1 = F.relu(opened)
             if "inner" in kernel:
                 x1 = self._inner(x1, kernel["inner"], edges)
-            y2 = F.relu(_grouped(x1, kernel["second"].flatten(0, 1)) + second)
-            y = y + _grouped(x1, kernel["first_end"]) + _grouped(y2, kernel["second_end"])
+            y2 = _in_blocks(x1, kernel["second"]).add_(second).relu_()
+            y = y.add_(_grouped(x1, kernel["first_end"])).add_(_grouped(y2, kernel["second_end"]))
         if "dilated_end" in kernel:
-            y = y + _grouped(self._dilated(x, kernel, edges), kernel["dilated_end"])
+            y = y.add_(_grouped(self._dilated(x, kernel, edges), kernel["dilated_end"]))
         return y
 
     def _inner(self, y1: Tensor, kernel: Tensor, edges: int) -> Tensor:
         """The first cells with a linear end come to it; the others stay."""
-        ending, staying = _by_edge(y1, edges).split([kernel.shape[1], y1.shape[1] // edges - kernel.shape[1]], -1)
-        ended = _grouped(ending.flatten(3).permute(0, 3, 1, 2), kernel)
+        ends = kernel.shape[1] * kernel.shape[2]
+        ending, staying = _by_edge(y1, edges).split([ends, y1.shape[1] // edges - ends], -1)
+        ended = _in_blocks(ending.flatten(3).permute(0, 3, 1, 2), kernel)
         return torch.cat([_by_edge(ended, edges), staying], -1).flatten(3).permute(0, 3, 1, 2)
 
     def _dilated(self, x: Tensor, kernel: dict[str, Tensor], edges: int) -> Tensor:
@@ -125,9 +128,9 @@ class FastOperationPart:
 
         wide = torch.cat([x] * edges, 1)
         y = depthwise(depthwise(wide, "dilated_first2", 2), "dilated_first3", 3)
-        x1 = F.relu(_grouped(y, kernel["dilated_first1"]))
+        x1 = _grouped(y, kernel["dilated_first1"]).relu_()
         y = joined(depthwise(wide, "dilated_x2", 2), depthwise(x1, "dilated_x12", 2))
-        x2 = F.relu(_grouped(depthwise(y, "dilated_second3", 3), kernel["dilated_second1"]))
+        x2 = _grouped(depthwise(y, "dilated_second3", 3), kernel["dilated_second1"]).relu_()
         return joined(x1, x2)
 
 
@@ -199,14 +202,10 @@ def _weights_alone(dense: Sequence[type[nn.Module]], blocks: Mapping[type[nn.Mod
         cells = [_dense_cells(kind, blocks[kind]) for kind in dense]
         opening = [torch.cat([each[k] for each in cells], 1) for k in (0, 1)]
         kernels["open"] = torch.stack(opening, 1)
-        seconds = [second for _, _, second in cells]
-        size = max(_FULL // seconds[0].shape[1], 1)
-        size = size if len(seconds) % size == 0 else len(seconds)
-        groups = [_diagonal(seconds[k : k + size]) for k in range(0, len(seconds), size)]
-        kernels["second"] = torch.stack(groups, 1)  # edges x groups of blocks x ...
+        kernels["second"] = torch.stack([second for _, _, second in cells], 1)
         inner = [torch.stack([b.cell1[-1].weight for b in blocks[k]]) for k in dense if k in _LINEAR_END]
         if inner:
-            kernels["inner"] = _diagonal(inner)
+            kernels["inner"] = torch.stack(inner, 1)
     if RDBDil in blocks:
         kernels |= _dilated_kernels(blocks[RDBDil])
     return kernels
@@ -276,9 +275,19 @@ def _centred(kernel: Tensor) -> Tensor:
     return F.pad(kernel, (1, 1, 1, 1))
 
 
-def _diagonal(blocks: list[Tensor]) -> Tensor:
-    """Kernels E x q x q x k x k, n of them, on the diagonal of one, E x nq x nq x k x k."""
-    stacked = torch.stack(blocks, 1)  # E x n x q x q x k x k
-    eye = torch.eye(len(blocks)).to(stacked)
-    spread = stacked.unsqueeze(3) * eye[:, None, :, None, None, None]  # E x n x q x n x q x k x k
+def _in_blocks(x: Tensor, kernel: Tensor) -> Tensor:
+    """A 3x3 convolution that keeps the size, each block on its own channels; kernel is E x n x q x q x 3 x 3."""
+    blocks, channels = kernel.shape[1:3]
+    if channels == 4 and takes(x):
+        y: Tensor = QuadConvolution.apply(x, kernel.flatten(0, 2))
+        return y
+    together = max(_FULL // channels, 1)
+    together = together if blocks % together == 0 else blocks
+    return _grouped(x, _diagonal(kernel.unflatten(1, (-1, together)).flatten(0, 1)))
+
+
+def _diagonal(blocks: Tensor) -> Tensor:
+    """Kernels of n blocks, E x n x q x q x k x k, on the diagonal of one, E x nq x nq x k x k."""
+    eye = torch.eye(blocks.shape[1]).to(blocks)
+    spread = blocks.unsqueeze(3) * eye[:, None, :, None, None, None]  # E x n x q x n x q x k x k
     return spread.flatten(3, 4).flatten(1, 2)
