@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from jsnas.fast_blocks import Builder, Excitation
 from jsnas.fast_convolution import FastConvolution, last
+from jsnas.fast_end import composed
 from jsnas.fast_rows import Run, Source, Step, own_rows
 from jsnas.fast_steps import Global, Statistics
 from jsnas.fusion import CrossScaleFusion, PixelAttentionConv
@@ -164,8 +165,7 @@ class Enlarge(Step):
 class EnlargeToImage(Step):
     """3x3 convolution, pixel shuffle and the 3x3 convolution to the image, as one 5x5 convolution and a pixel shuffle.
 
-    Nothing stands between the two convolutions, so they are one. It sees a row of features beyond the image's edge,
-    where the plain network pads with zeros; so the outermost pixels are computed by the two.
+    ``jsnas.fast_end`` says how, for a network that learns; here an image comes in windows of rows.
     """
 
     def __init__(self, x: int, up: nn.Conv2d, factor: int, weight: Tensor, bias: Tensor, output: int) -> None:
@@ -174,14 +174,9 @@ class EnlargeToImage(Step):
         assert up.bias is not None
         self.up = FastConvolution([up.weight], up.bias)
         self.tail = FastConvolution([weight], bias)
-        channels = up.in_channels
-        inputs = torch.zeros(channels + 1, channels, 9, 9, dtype=torch.float64)
-        inputs[range(channels), range(channels), 4, 4] = 1  # an impulse in each channel; nothing in the last
-        kernels = [kernel.detach().double().cpu() for kernel in (up.weight, up.bias, weight, bias)]
-        y = F.pixel_shuffle(F.conv2d(inputs, kernels[0], kernels[1], padding=1), factor)
-        y = F.pixel_unshuffle(F.conv2d(y, kernels[2], kernels[3], padding=1), factor)
-        response = (y[:-1] - y[-1:])[:, :, 2:7, 2:7].flip(2, 3).transpose(0, 1)
-        self.both = FastConvolution([response.to(up.weight)], y[-1, :, 4, 4].to(up.weight))
+        kernels = [kernel.detach().double() for kernel in (up.weight, up.bias, weight, bias)]
+        both, both_bias = composed(kernels[0], kernels[1], factor, kernels[2], kernels[3])
+        self.both = FastConvolution([both.to(up.weight)], both_bias.to(up.weight))
 
     @override
     def compute(self, windows: list[Tensor], start: int, stop: int, run: Run) -> list[Tensor]:

@@ -5,6 +5,7 @@ Read from top to bottom: open the data, build the network, step, validate, keep 
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 import sys
@@ -22,6 +23,7 @@ from jsnas.checkpoint import load_checkpoint, save_checkpoint
 from jsnas.data.patches import PatchBatches, dead_workers_reported, patch_loader
 from jsnas.errors import InputError
 from jsnas.export import network_of
+from jsnas.fast_end import FastEnd
 from jsnas.genotype import Genotype
 from jsnas.network import JSNet, NetworkSettings
 from trainers.config import Config
@@ -119,6 +121,8 @@ def _fit(
     model, optimizer = fabric.setup(network, adam)
     average = copy.deepcopy(network).requires_grad_(False) if config.train.ema_decay else None
 
+    suits = fabric.device.type == "cpu" and FastEnd.suits(network)
+    fast_end: contextlib.AbstractContextManager[None] = FastEnd(network) if suits else contextlib.nullcontext()
     card, gallery = ModelCard(network, data, config), Gallery(data)
     first, best_psnr = 0, -math.inf
     losses = LossMeter(fabric.device, resuming_advice("train.learning_rate"), ranks)
@@ -144,7 +148,8 @@ def _fit(
             for group in optimizer.param_groups:
                 group["lr"] = config.train.learning_rate * 0.5 ** ((iteration - 1) // config.train.halve_every)
             lq, hq = (t.to(fabric.device, memory_format=torch.channels_last, non_blocking=True) for t in batch)
-            loss = patch_loss(model, (lq, hq))
+            with fast_end:
+                loss = patch_loss(model, (lq, hq))
             optimizer.zero_grad(set_to_none=True)
             fabric.backward(loss)
             optimizer.step()

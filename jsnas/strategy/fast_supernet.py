@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import _WeightNorm
 from torch.nn.utils.parametrize import ParametrizationList
 
-from jsnas.network import JointSearchModule
+from jsnas.fast_end import FastEnd
+from jsnas.network import JointSearchModule, RestorationNetwork
 from jsnas.strategy.fast_attention import FastAttentionGraph, suits_attentions
 from jsnas.strategy.fast_operations import FastOperationPart, make_kernels, suits_operations
 from jsnas.strategy.halves import Halves, point_dilation
@@ -46,6 +47,7 @@ class FastSupernet:
     def __init__(self, supernet: nn.Module, in_halves: bool = False) -> None:
         supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's types
         self._replaced: list[nn.Module] = []
+        self._ends = contextlib.ExitStack()
         self._attentions: list[FastAttentionGraph] = []
         self._operations: list[FastOperationPart] = []
         parameters: dict[str, Tensor] = dict(supernet.named_parameters())
@@ -60,6 +62,8 @@ class FastSupernet:
             if type(module) is nn.Conv2d and module.kernel_size == (1, 1):
                 module.dilation = (point_dilation(module.weight), point_dilation(module.weight))
                 self._points.append(module)
+            if isinstance(module, RestorationNetwork) and on_cpu and FastEnd.suits(module):
+                self._ends.enter_context(FastEnd(module))
             if not isinstance(module, JointSearchModule):
                 continue
             operation: Any = module.operation_part
@@ -87,6 +91,7 @@ class FastSupernet:
         """Gives the readable modules their own forward again."""
         for module in self._replaced:
             del module.__dict__["forward"]
+        self._ends.close()
         for module in self._points:
             module.dilation = (1, 1)
         if self._halves is not None:
