@@ -25,7 +25,12 @@ setup(
     ext_modules=[
         Extension(
             "jsnas.native._loops",
-            ["jsnas/native/gated_sum.c", "jsnas/native/depthwise.c", "jsnas/native/quads.c"],
+            [
+                "jsnas/native/gated_sum.c",
+                "jsnas/native/depthwise.c",
+                "jsnas/native/quads.c",
+                "jsnas/native/quad_sums.c",
+            ],
             depends=sorted(str(path) for path in Path("jsnas/native").glob("*.h")),
             extra_compile_args=["-std=gnu11", "-O3", "-Wno-psabi"],
             optional=True,  # without a C compiler torch's operations do the same

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-FORM = 3  # of structures and functions: FORM in common.h
+FORM = 4  # of structures and functions: FORM in common.h
 
 
 class Shape(ctypes.Structure):
@@ -57,6 +57,8 @@ def library() -> ctypes.CDLL | None:
         loops.jsnas_depthwise_kernel.argtypes = [address, address, address, number, *behind]
         loops.jsnas_quads.argtypes = [address, address, address, *behind]
         loops.jsnas_quads_kernel.argtypes = [address, address, address, *behind]
+        loops.jsnas_quad_sums.argtypes = [address, number, address, number, *behind]
+        loops.jsnas_quad_sums_backward.argtypes = [address, number, address, number, *behind]
         form = ctypes.c_int.in_dll(loops, "jsnas_form").value
     except (AttributeError, OSError, ValueError):  # compiled for another system, or from other sources
         return None

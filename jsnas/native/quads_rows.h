@@ -2,23 +2,6 @@
 
 #include "vectors.h"
 
-/* Input k of every group, for each of its four outputs. */
-INLINE vec NAME(input)(vec x, int k) {
-#if WIDTH == 16
-    return (vec)(k == 0   ? _mm512_permute_ps((__m512)x, 0x00)
-                 : k == 1 ? _mm512_permute_ps((__m512)x, 0x55)
-                 : k == 2 ? _mm512_permute_ps((__m512)x, 0xAA)
-                          : _mm512_permute_ps((__m512)x, 0xFF));
-#elif WIDTH == 8
-    return (vec)(k == 0   ? _mm256_permute_ps((__m256)x, 0x00)
-                 : k == 1 ? _mm256_permute_ps((__m256)x, 0x55)
-                 : k == 2 ? _mm256_permute_ps((__m256)x, 0xAA)
-                          : _mm256_permute_ps((__m256)x, 0xFF));
-#else
-    return NAME(all)(x[k]);
-#endif
-}
-
 /* Rows first to last of all images together. */
 static void NAME(convolve)(const Scratch *own, const Pass *pass, int64_t first, int64_t last) {
     const int64_t C = pass->shape->channels, W = pass->shape->columns;
@@ -40,7 +23,7 @@ static void NAME(convolve)(const Scratch *own, const Pass *pass, int64_t first, 
                         const vec right = NAME(load)(kernel + (8 + k) * C);
                         vec x[STEP + 2];
 #pragma GCC unroll 6
-                        for (int q = 0; q < STEP + 2; q++) x[q] = NAME(input)(NAME(load)(from + q * C), k);
+                        for (int q = 0; q < STEP + 2; q++) x[q] = NAME(each)(NAME(load)(from + q * C), k);
 #pragma GCC unroll 4
                         for (int q = 0; q < STEP; q++) sums[q] += left * x[q] + middle * x[q + 1] + right * x[q + 2];
                     }
@@ -68,7 +51,7 @@ static void NAME(kernel_back)(const Scratch *own, const Pass *pass, int64_t imag
                     const vec before = NAME(load)(dy), here = NAME(load)(dy + C), after = NAME(load)(dy + 2 * C);
 #pragma GCC unroll 4
                     for (int k = 0; k < 4; k++) {
-                        const vec x = NAME(input)(NAME(load)(from), k);
+                        const vec x = NAME(each)(NAME(load)(from), k);
                         sum[k] += x * after, sum[4 + k] += x * here, sum[8 + k] += x * before;
                     }
                 }

@@ -11,3 +11,20 @@ INLINE vec NAME(all)(float value) { return value - (vec){0}; }
 INLINE vec NAME(load)(const float *from) { return *(const vec *)from; }
 
 INLINE void NAME(store)(float *to, vec value) { *(vec *)to = value; }
+
+/* The k-th of every four values, four times. */
+INLINE vec NAME(each)(vec x, int k) {
+#if WIDTH == 16
+    return (vec)(k == 0   ? _mm512_permute_ps((__m512)x, 0x00)
+                 : k == 1 ? _mm512_permute_ps((__m512)x, 0x55)
+                 : k == 2 ? _mm512_permute_ps((__m512)x, 0xAA)
+                          : _mm512_permute_ps((__m512)x, 0xFF));
+#elif WIDTH == 8
+    return (vec)(k == 0   ? _mm256_permute_ps((__m256)x, 0x00)
+                 : k == 1 ? _mm256_permute_ps((__m256)x, 0x55)
+                 : k == 2 ? _mm256_permute_ps((__m256)x, 0xAA)
+                          : _mm256_permute_ps((__m256)x, 0xFF));
+#else
+    return NAME(all)(x[k]);
+#endif
+}

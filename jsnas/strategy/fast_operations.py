@@ -29,7 +29,7 @@ from jsnas.operations import RDBCommon, RDBDil, RDBLight, RDBSep, RDBShallow, Sk
 from jsnas.strategy.dilated_depthwise import dilated_depthwise
 from jsnas.strategy.halves import point_dilation
 from jsnas.strategy.partial_channel import PartialChannelEdge, WeightedNode
-from jsnas.strategy.quad_convolution import QuadConvolution
+from jsnas.strategy.quad_convolution import FromQuad, QuadConvolution, QuadSum
 
 _DENSE = (RDBCommon, RDBLight, RDBShallow, RDBSep)  # those with a linear end come first
 _LINEAR_END = (RDBCommon, RDBLight)
@@ -98,16 +98,26 @@ class FastOperationPart:
         """What E edges bring to their nodes, B x EC x H x W."""
         x = state[:, : self.selected].contiguous(memory_format=torch.channels_last)
         y = F.conv2d(state, kernel["state"].flatten(0, 1), kernel["bias"].flatten(), dilation=point_dilation(x))
+        ends: list[Tensor] = []  # maps, each followed by its kernel
         if self.dense:
             half = kernel["open"].transpose(0, 1).flatten(0, 2)  # first and second cells, each by edge
-            opened, second = F.conv2d(x, half, padding=1).chunk(2, 1)
+            opened, second = _open(x, half).chunk(2, 1)
             x1 = F.relu(opened)
             if "inner" in kernel:
                 x1 = self._inner(x1, kernel["inner"], edges)
             y2 = _in_blocks(x1, kernel["second"]).add_(second).relu_()
-            y = y.add_(_grouped(x1, kernel["first_end"])).add_(_grouped(y2, kernel["second_end"]))
+            ends += [x1, kernel["first_end"], y2, kernel["second_end"]]
         if "dilated_end" in kernel:
-            y = y.add_(_grouped(self._dilated(x, kernel, edges), kernel["dilated_end"]))
+            ends += [self._dilated(x, kernel, edges), kernel["dilated_end"]]
+        return self._add_ends(y, ends)
+
+    def _add_ends(self, y: Tensor, ends: list[Tensor]) -> Tensor:
+        """Adds what the closing convolutions come to; maps and kernels take turns."""
+        if ends and _has_loops(self.selected, y):
+            total: Tensor = QuadSum.apply(y.contiguous(memory_format=torch.channels_last), *ends)
+            return total
+        for x, kernel in zip(ends[::2], ends[1::2], strict=True):
+            y = y.add_(_grouped(x, kernel))
         return y
 
     def _inner(self, y1: Tensor, kernel: Tensor, edges: int) -> Tensor:
@@ -169,6 +179,7 @@ def _kernels(parts: Sequence[FastOperationPart], learns: bool) -> dict[str, Tens
 
     alpha = {kind: weights[:, k, None, None] for k, kind in enumerate(kinds)}
     into = place[:, :q] * strengths  # edges x C x q
+    ends_into = torch.eye(q).to(weights) * strengths if _has_loops(q, weights) else into
     eye = torch.eye(q).to(weights)
     mixed = alpha[Skip] * eye if Skip in alpha else weights.new_zeros(len(weights), q, q)
     bias = weights.new_zeros(len(weights), q, 1)
@@ -178,7 +189,7 @@ def _kernels(parts: Sequence[FastOperationPart], learns: bool) -> dict[str, Tens
         mixed = mixed + of_x + alpha[kind] * eye
         bias = bias + alpha[kind] * fuse_bias[kind]
         if kind is RDBDil:
-            kernels["dilated_end"] = (into @ torch.cat([of_x1, of_x2], 2))[..., None, None]
+            kernels["dilated_end"] = (ends_into @ torch.cat([of_x1, of_x2], 2))[..., None, None]
             continue
         first_ends.append(of_x1)
         if kind in closing:
@@ -186,9 +197,9 @@ def _kernels(parts: Sequence[FastOperationPart], learns: bool) -> dict[str, Tens
         else:
             second_ends.append(_centred(of_x2[..., None, None]))
     if dense:
-        kernels["first_end"] = (into @ torch.cat(first_ends, 2))[..., None, None]
+        kernels["first_end"] = (ends_into @ torch.cat(first_ends, 2))[..., None, None]
         ends = torch.cat(second_ends, 2)
-        kernels["second_end"] = (into @ ends.flatten(2)).unflatten(2, ends.shape[2:])
+        kernels["second_end"] = (ends_into @ ends.flatten(2)).unflatten(2, ends.shape[2:])
     passed = place[:, q:] * strengths
     kernels["state"] = torch.cat([into @ mixed, passed], 2)[..., None, None]
     kernels["bias"] = (into @ bias).squeeze(2)
@@ -273,6 +284,19 @@ def _grouped(x: Tensor, kernel: Tensor) -> Tensor:
 def _centred(kernel: Tensor) -> Tensor:
     """A 1x1 kernel as a 3x3 one."""
     return F.pad(kernel, (1, 1, 1, 1))
+
+
+def _has_loops(selected: int, like: Tensor) -> bool:
+    """Whether loops in C add what the mixed channels come to where it belongs."""
+    return selected == 4 and takes(like)
+
+
+def _open(x: Tensor, kernel: Tensor) -> Tensor:
+    """A 3x3 convolution of the selected channels."""
+    if _has_loops(x.shape[1], x):
+        y: Tensor = FromQuad.apply(x, kernel)
+        return y
+    return F.conv2d(x, kernel, padding=1)
 
 
 def _in_blocks(x: Tensor, kernel: Tensor) -> Tensor:
