@@ -1,19 +1,23 @@
-"""The end of a super-resolution network, fast, with gradients: enlarging and the convolution to the image in one.
+"""The end of a network, fast, with gradients: convolutions with nothing between them are made one.
 
-Nothing stands between the last 3x3 convolution to s^2 C channels, its pixel shuffle and the 3x3 convolution to the
-image, so they are one 5x5 convolution to s^2 values a pixel and image channel (x2, 64 channels: a seventh of the
-operations, and no map of s^2 C channels). It sees a row of features beyond the image's edge, where the plain network
-pads with zeros; so the outermost pixels are computed by the two.
+* The 1x1 convolution that gathers the modules and that of the cross-scale fusion, which halves the channels, are one of
+  half the size for each module, and nothing is concatenated.
+* The last 3x3 convolution to s^2 C channels, its pixel shuffle and the 3x3 convolution to the image are one 5x5
+  convolution to s^2 values a pixel and image channel (x2, 32 channels: a quarter of the operations, and no map of s^2 C
+  channels). It sees a row of features beyond the image's edge, where the plain network pads with zeros; so the
+  outermost pixels are computed by the two.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from jsnas.fusion import CrossScaleFusion
 from jsnas.network import RestorationNetwork
 
 
@@ -41,34 +45,54 @@ class FastEnd:
     """In a ``with`` block the network ends this way; its modules and their parameters stay what they are.
 
     Args:
-        network: One that ``suits``.
+        network: The network; of layers that are not ours it keeps their own way.
     """
 
     def __init__(self, network: RestorationNetwork) -> None:
-        self.upsample, self.tail = network.upsample, network.tail
-        last: Any = list(network.upsample)[-2:]
-        self.up: nn.Conv2d = last[0]
-        self.factor: int = last[1].upscale_factor
-
-    @staticmethod
-    def suits(network: RestorationNetwork) -> bool:
-        """Whether the network enlarges, by layers of ours."""
-        layers = [*network.upsample, network.tail] if type(network.upsample) is nn.Sequential else []
-        kinds = [type(layer) for layer in layers]
-        return len(kinds) > 1 and kinds == [nn.Conv2d, nn.PixelShuffle] * (len(kinds) // 2) + [nn.Conv2d]
+        self._fast: list[tuple[nn.Module, str, Callable[..., Tensor]]] = []
+        fusion, upsample = network.fusion, network.upsample
+        layers: list[Any] = [*upsample, network.tail] if type(upsample) is nn.Sequential else []
+        if type(fusion) is CrossScaleFusion and type(network.gather) is type(fusion.reduce) is nn.Conv2d:
+            self._fast.append((network, "fuse", _Fuse(network.gather, fusion)))
+        pairs = [nn.Conv2d, nn.PixelShuffle] * (len(layers) // 2)
+        if pairs and [type(layer) for layer in layers] == [*pairs, nn.Conv2d]:
+            up, shuffle, tail = layers[-3:]
+            self._fast.append((upsample, "forward", nn.Sequential(*layers[:-3])))
+            self._fast.append((tail, "forward", _EnlargeToImage(up, shuffle.upscale_factor, tail)))
 
     def __enter__(self) -> None:
-        self.upsample.__dict__["forward"] = self._before
-        self.tail.__dict__["forward"] = self
+        for module, name, fast in self._fast:
+            module.__dict__[name] = fast
 
     def __exit__(self, *error: object) -> None:
-        del self.upsample.__dict__["forward"], self.tail.__dict__["forward"]
+        for module, name, _ in self._fast:
+            del module.__dict__[name]
 
-    def _before(self, x: Tensor) -> Tensor:
-        """What comes before the two convolutions: for x4 an enlargement."""
-        for layer in list(self.upsample)[:-2]:
-            x = layer(x)
-        return x
+
+class _Fuse:
+    """``RestorationNetwork.fuse``."""
+
+    def __init__(self, gather: nn.Conv2d, fusion: CrossScaleFusion) -> None:
+        self.gather, self.fusion = gather, fusion
+
+    def __call__(self, features: Sequence[Tensor]) -> Tensor:
+        gather, reduce = self.gather, self.fusion.reduce
+        assert gather.bias is not None and reduce.bias is not None
+        with torch.autocast(features[0].device.type, enabled=False):  # kernels keep their digits until they are one
+            halving = _precise(reduce.weight[:, :, 0, 0])
+            bias = halving @ _precise(gather.bias) + _precise(reduce.bias)
+            kernel = (halving @ _precise(gather.weight[:, :, 0, 0])).to(reduce.weight)[:, :, None, None]
+        y = F.conv2d(features[0], reduce.weight, bias.to(reduce.weight), dilation=gather.dilation)
+        for x, of_x in zip(features[1:], torch.split(kernel, len(gather.weight), 1), strict=True):
+            y = y.add_(F.conv2d(x, of_x, dilation=gather.dilation))
+        return self.fusion.mix(y)
+
+
+class _EnlargeToImage:
+    """What comes after the last 3x3 convolution and pixel shuffle but for the shift of the mean, and these two."""
+
+    def __init__(self, up: nn.Conv2d, factor: int, tail: nn.Conv2d) -> None:
+        self.up, self.factor, self.tail = up, factor, tail
 
     def __call__(self, x: Tensor) -> Tensor:
         """B x C x H x W to the image, B x O x sH x sW."""
@@ -76,7 +100,7 @@ class FastEnd:
         assert up.bias is not None and tail.bias is not None
         if min(x.shape[2:]) < 3:
             return F.conv2d(F.pixel_shuffle(up(x), factor), tail.weight, tail.bias, padding=1)
-        with torch.autocast(x.device.type, enabled=False):  # kernels keep their digits until they are multiplied
+        with torch.autocast(x.device.type, enabled=False):  # see above
             kernel, bias = composed(
                 _precise(up.weight), _precise(up.bias), factor, _precise(tail.weight), _precise(tail.bias)
             )

@@ -43,8 +43,11 @@ class CrossScaleFusion(nn.Module):
         self.ca_down2 = ChannelAttention(half, reduction=16)
 
     def forward(self, x: Tensor) -> Tensor:
-        """B x C x H x W to B x C/2 x H x W; the names are those of Eq. 12."""
-        x = self.reduce(x)
+        """B x C x H x W to B x C/2 x H x W."""
+        return self.mix(self.reduce(x))
+
+    def mix(self, x: Tensor) -> Tensor:
+        """What follows the halving, B x C/2 x H x W to the same shape; the names are those of Eq. 12."""
         pa_up = self.pa_up(x)
         x1_up = pa_up + self.ca_down1(x)
         x1_down = self.ca_up1(pa_up) + x

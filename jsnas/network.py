@@ -248,9 +248,13 @@ class RestorationNetwork(nn.Module):
         features = [x]
         for module in self.body:
             features.append(module(features[-1]))
-        x = self.gather(torch.cat(features[1:], 1)) + x
-        x = self.tail(self.upsample(self.fusion(x)))
+        x = self.tail(self.upsample(self.fuse(features)))
         y: Tensor = self.add_mean(x)
+        return y
+
+    def fuse(self, features: Sequence[Tensor]) -> Tensor:
+        """The features of head and modules, B x C x H x W each, to those that are enlarged, of C/2 channels or C."""
+        y: Tensor = self.fusion(self.gather(torch.cat(list(features[1:]), 1)) + features[0])
         return y
 
 

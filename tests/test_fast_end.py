@@ -75,18 +75,41 @@ def test_mixed_precision_keeps_the_digits_of_kernels() -> None:
     assert 0 < error(one) < error(two)  # one rounding of features less
 
 
+@pytest.mark.parametrize("scale", [1, 2, 4])
+def test_whole_networks(scale: int) -> None:
+    gray = RestorationNetwork(NetworkSettings(1, 1, 3, 8, 8, (3, 5)), torch.nn.Identity)
+    plain: RestorationNetwork = gray.double() if scale == 1 else network_of("jsnet-sr", scale=scale).double()
+    with torch.no_grad():
+        for parameter in plain.parameters():
+            parameter.add_(0.02 * torch.randn(parameter.shape, dtype=torch.float64))
+    x = 255 * torch.rand(2, plain.settings.image_channels, 19, 16, dtype=torch.float64)
+
+    def values() -> list[Tensor]:
+        y = plain(x)
+        dy = torch.randn(y.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        return [y, *torch.autograd.grad(y, list(plain.parameters()), dy)]
+
+    expected = values()
+    with FastEnd(plain):
+        found = values()
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-9 * max(b.abs().max().item(), 1e-3))
+    assert any(not torch.equal(a, b) for a, b in zip(found, expected, strict=True))  # another order of sums
+
+
 def test_the_network_is_itself_again() -> None:
     plain = network_of("jsnet-sr", scale=2)
     state = list(plain.state_dict())
     with pytest.raises(ZeroDivisionError), FastEnd(plain):
         assert "forward" in plain.tail.__dict__ and list(plain.state_dict()) == state
         1 / 0  # noqa: B018
-    assert all("forward" not in module.__dict__ for module in plain.modules())
+    assert all(not {"forward", "fuse"} & module.__dict__.keys() for module in plain.modules())
 
 
-def test_what_it_suits() -> None:
-    assert FastEnd.suits(network(2)) and FastEnd.suits(network(4))
-    assert not FastEnd.suits(network(1, image_channels=1))
+def test_layers_that_are_not_ours_keep_their_way() -> None:
     other = network(2)
     other.tail = torch.nn.Sequential(other.tail)  # type: ignore[assignment]
-    assert not FastEnd.suits(other)
+    x = torch.randn(1, 3, 8, 8, dtype=torch.float64)
+    expected = other(x)
+    with FastEnd(other):
+        assert torch.equal(other(x), expected) and "forward" not in other.tail.__dict__

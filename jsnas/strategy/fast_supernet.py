@@ -62,7 +62,7 @@ class FastSupernet:
             if type(module) is nn.Conv2d and module.kernel_size == (1, 1):
                 module.dilation = (point_dilation(module.weight), point_dilation(module.weight))
                 self._points.append(module)
-            if isinstance(module, RestorationNetwork) and on_cpu and FastEnd.suits(module):
+            if isinstance(module, RestorationNetwork) and on_cpu:
                 self._ends.enter_context(FastEnd(module))
             if not isinstance(module, JointSearchModule):
                 continue
