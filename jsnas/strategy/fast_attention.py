@@ -182,20 +182,19 @@ def _narrow_gates(x: Tensor, pa: Entries, cea: Entries, esa: Entries) -> None:
     """Gates that begin with a 1x1 convolution of x to few channels: one convolution for all of them."""
     kernels = [(b.layers[0].weight, b.layers[0].bias) for _, b, _ in pa]
     kernels += [(b.squeeze.weight, b.squeeze.bias) for _, b, _ in (*cea, *esa)]
-    kernels += [_composed(b.shortcut, b.squeeze) for _, b, _ in esa]
     if not kernels:
         return
     narrow = F.conv2d(
         x, torch.cat([w for w, _ in kernels]), torch.cat([b for _, b in kernels]), dilation=point_dilation(x)
     )
-    widths = [sum(len(b) for _, b in part) for part in _parts(kernels, len(pa), len(cea), len(esa), len(esa))]
-    of_pa, of_cea, of_esa, short = narrow.split(widths, 1)
+    widths = [sum(len(b) for _, b in part) for part in _parts(kernels, len(pa), len(cea), len(esa))]
+    of_pa, of_cea, of_esa = narrow.split(widths, 1)
     if pa:
         _pixel_gates(of_pa, pa)
     if cea:
         _cost_effective_gates(of_cea, cea)
     if esa:
-        _enhanced_gates(of_esa, short, esa)
+        _enhanced_gates(of_esa, esa)
 
 
 def _pixel_gates(opened: Tensor, entries: Entries) -> None:
@@ -216,7 +215,7 @@ def _cost_effective_gates(opened: Tensor, entries: Entries) -> None:
         g.wide.append(WideGate(narrow, block.expand.weight, None, weight))
 
 
-def _enhanced_gates(opened: Tensor, short: Tensor, entries: Entries) -> None:
+def _enhanced_gates(opened: Tensor, entries: Entries) -> None:
     """``esa``: its narrow convolutions grouped by edge."""
     edges = len(entries)
 
@@ -228,16 +227,12 @@ def _enhanced_gates(opened: Tensor, short: Tensor, entries: Entries) -> None:
     for k in (0, 2, 4):
         y = grouped(y, [block.convs[k] for _, block, _ in entries])
         y = y.relu_() if k < 4 else y
+    shortcuts = [block.shortcut for _, block, _ in entries]
+    kernel, bias = torch.cat([c.weight for c in shortcuts]), torch.cat([c.bias for c in shortcuts])
+    short = F.conv2d(opened, kernel, bias, dilation=point_dilation(opened), groups=edges)
     y = F.interpolate(y, short.shape[-2:], mode="bilinear", align_corners=False).add_(short)
     for (g, block, weight), narrow in zip(entries, y.chunk(edges, 1), strict=True):
         g.wide.append(WideGate(narrow, block.expand.weight, block.expand.bias, weight))
-
-
-def _composed(second: nn.Conv2d, first: nn.Conv2d) -> tuple[Tensor, Tensor]:
-    """Kernel and bias of one 1x1 convolution after another."""
-    assert first.bias is not None and second.bias is not None
-    matrix = second.weight[:, :, 0, 0]
-    return (matrix @ first.weight[:, :, 0, 0])[:, :, None, None], matrix @ first.bias + second.bias
 
 
 def _parts(items: Sequence[Any], *lengths: int) -> list[Sequence[Any]]:
