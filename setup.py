@@ -29,6 +29,7 @@ setup(
                 "jsnas/native/gated_sum.c",
                 "jsnas/native/depthwise.c",
                 "jsnas/native/quads.c",
+                "jsnas/native/quad_points.c",
                 "jsnas/native/quad_sums.c",
             ],
             depends=sorted(str(path) for path in Path("jsnas/native").glob("*.h")),

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-FORM = 4  # of structures and functions: FORM in common.h
+FORM = 5  # of structures and functions: FORM in common.h
 
 
 class Shape(ctypes.Structure):
@@ -41,6 +41,16 @@ def call(name: str, like: Tensor, *arguments: Any) -> None:
         raise MemoryError("The loops in C have no memory for some rows of a map.")
 
 
+def last(x: Tensor) -> Tensor:
+    """A map as the loops take it: channels-last, without holes."""
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def pointer(x: Tensor | None) -> int | None:
+    """Its address, or that of nothing."""
+    return None if x is None else x.data_ptr()
+
+
 @functools.cache
 def library() -> ctypes.CDLL | None:
     """The loops, or ``None``."""
@@ -57,8 +67,10 @@ def library() -> ctypes.CDLL | None:
         loops.jsnas_depthwise_kernel.argtypes = [address, address, address, number, *behind]
         loops.jsnas_quads.argtypes = [address, address, address, *behind]
         loops.jsnas_quads_kernel.argtypes = [address, address, address, *behind]
-        loops.jsnas_quad_sums.argtypes = [address, number, address, number, *behind]
-        loops.jsnas_quad_sums_backward.argtypes = [address, number, address, number, *behind]
+        loops.jsnas_quad_points.argtypes = [address, number, address, number, *behind]
+        loops.jsnas_quad_points_backward.argtypes = [address, number, address, address, *behind]
+        loops.jsnas_quad_sums.argtypes = [address, number, address, address, number, *behind]
+        loops.jsnas_quad_sums_backward.argtypes = [address, number, address, address, number, *behind]
         form = ctypes.c_int.in_dll(loops, "jsnas_form").value
     except (AttributeError, OSError, ValueError):  # compiled for another system, or from other sources
         return None

@@ -2,7 +2,8 @@
    the sums over the blocks are taken last.
 
    The map has E parts of C channels, and of each part every (C / 4)-th channel is added to. A term's map has E parts of
-   4n channels, its kernel is E x 4 x 4n x side x side; zeros are around images.
+   4n channels, its kernel is E x 4 x 4n x side x side; zeros are around images. A plain map of E parts of four channels
+   may be added as it is.
 
    A row of a map is copied to where there is a pixel of zeros on both sides, and room for vectors that read beyond. */
 
@@ -36,8 +37,8 @@ typedef struct {
 typedef struct {
     const Term *terms;
     int64_t count, edges;
-    float *y;
-    const float *dy;
+    float *y, *dplain;        /* dplain gets what dy is in the channels that are added to */
+    const float *dy, *plain; /* each of these or NULL */
     const Shape *shape;
     int64_t parts, next;
     int failed;
@@ -110,18 +111,20 @@ static void work(void *shared) {
     free(block);
 }
 
-/* Adds the terms to y. Returns 0, or 1 where memory is short. */
-int jsnas_quad_sums(const Term *terms, int64_t count, float *y, int64_t edges, const Shape *shape, Parallel parallel,
-                    int64_t threads) {
-    Pass pass = {.terms = terms, .count = count, .edges = edges, .y = y, .shape = shape, .parts = threads};
+/* Adds the terms, and plain if it is not NULL, to y. Returns 0, or 1 where memory is short. */
+int jsnas_quad_sums(const Term *terms, int64_t count, const float *plain, float *y, int64_t edges, const Shape *shape,
+                    Parallel parallel, int64_t threads) {
+    Pass pass = {.terms = terms, .count = count, .plain = plain, .edges = edges, .y = y, .shape = shape};
+    pass.parts = threads;
     share(work, &pass, parallel, threads);
     return pass.failed;
 }
 
-/* The gradients of the terms. */
-int jsnas_quad_sums_backward(const Term *terms, int64_t count, const float *dy, int64_t edges, const Shape *shape,
-                             Parallel parallel, int64_t threads) {
-    Pass pass = {.terms = terms, .count = count, .edges = edges, .dy = dy, .shape = shape, .parts = shape->images};
+/* The gradients of the terms, and of the plain map if dplain is not NULL. */
+int jsnas_quad_sums_backward(const Term *terms, int64_t count, const float *dy, float *dplain, int64_t edges,
+                             const Shape *shape, Parallel parallel, int64_t threads) {
+    Pass pass = {.terms = terms, .count = count, .edges = edges, .dy = dy, .dplain = dplain, .shape = shape};
+    pass.parts = shape->images;
     share(work, &pass, parallel, threads);
     return pass.failed;
 }

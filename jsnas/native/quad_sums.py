@@ -1,4 +1,4 @@
-"""Sums of convolutions to four channels, and their gradients (``quad_sums.c``)."""
+"""Sums of convolutions to four channels, and their gradients (``quad_sums.c``; ``quad_points.c`` for 4 to 4)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from jsnas.native.library import call
+from jsnas.native.library import call, last, pointer
+from jsnas.native.quad_points import points_gradients, sum_of_points
 
 MOST_TERMS = 4  # TERMS in quad_sums.c
 
@@ -28,38 +29,50 @@ def add_quad_sums(y: Tensor, terms: Sequence[Term]) -> None:
 
     y is channels-last. An edge of maps and y is a group of the convolutions.
     """
-    given = [(_last(x), kernel.contiguous()) for x, kernel in terms]
-    call("jsnas_quad_sums", y, _terms(given), len(given), y.data_ptr(), len(given[0][1]))
+    points = [term for term in terms if _is_point(term)]
+    plain = sum_of_points(points, relu=False) if points else None
+    wide = [(last(x), kernel.contiguous()) for x, kernel in terms if not _is_point((x, kernel))]
+    edges = len(terms[0][1])
+    call("jsnas_quad_sums", y, _terms(wide), len(wide), pointer(plain), y.data_ptr(), edges)
 
 
 def quad_sums_gradients(
     dy: Tensor, terms: Sequence[Term], of_maps: Sequence[bool], of_kernels: Sequence[bool]
 ) -> tuple[list[Tensor | None], list[Tensor | None]]:
     """The gradients of the terms' maps and kernels, as far as they are wanted, from that of y."""
-    given = [(_last(x), kernel.contiguous()) for x, kernel in terms]
-    maps = [torch.empty_like(x) if wanted else None for (x, _), wanted in zip(given, of_maps, strict=True)]
+    dy, given = last(dy), [(last(x), kernel.contiguous()) for x, kernel in terms]
+    points = [k for k, term in enumerate(given) if _is_point(term)]
+    wide = [k for k in range(len(given)) if k not in points]
+    maps = [torch.empty_like(x) if of_maps[k] and k in wide else None for k, (x, _) in enumerate(given)]
     by_image = [
-        kernel.new_empty(len(dy), *kernel.shape) if wanted else None
-        for (_, kernel), wanted in zip(given, of_kernels, strict=True)
+        kernel.new_empty(len(dy), *kernel.shape) if of_kernels[k] and k in wide else None
+        for k, (_, kernel) in enumerate(given)
     ]
-    dy = _last(dy)
-    pointers = _terms(given, maps, by_image)
-    call("jsnas_quad_sums_backward", dy, pointers, len(given), dy.data_ptr(), len(given[0][1]))
-    return maps, [None if each is None else each.sum(0) for each in by_image]
+    plain = torch.empty_like(given[points[0]][0]) if points else None
+    made = _terms([given[k] for k in wide], [maps[k] for k in wide], [by_image[k] for k in wide])
+    edges = len(terms[0][1])
+    call("jsnas_quad_sums_backward", dy, made, len(wide), dy.data_ptr(), pointer(plain), edges)
+    kernels = [None if each is None else each.sum(0) for each in by_image]
+    if plain is not None:
+        wanted = [[of[k] for k in points] for of in (of_maps, of_kernels)]
+        of_points = points_gradients(plain, None, [given[k] for k in points], *wanted)
+        for k, dx, dkernel in zip(points, *of_points, strict=True):
+            maps[k], kernels[k] = dx, dkernel
+    return maps, kernels
+
+
+def _is_point(term: Term) -> bool:
+    """Whether a term is a 1x1 convolution of four channels to four."""
+    return term[1].shape[2:] == (4, 1, 1)
 
 
 def _terms(
     terms: Sequence[Term], maps: Sequence[Tensor | None] = (), kernels: Sequence[Tensor | None] = ()
 ) -> ctypes.Array[_Term]:
     made = (_Term * len(terms))()
-    for position, (x, kernel) in enumerate(terms):
-        made[position].x, made[position].kernel = x.data_ptr(), kernel.data_ptr()
-        made[position].blocks, made[position].side = kernel.shape[2] // 4, kernel.shape[3]
-    for position, (dx, dkernel) in enumerate(zip(maps, kernels, strict=True)):
-        made[position].dx = None if dx is None else dx.data_ptr()
-        made[position].dkernel = None if dkernel is None else dkernel.data_ptr()
+    for term, (x, kernel) in zip(made, terms, strict=True):
+        term.x, term.kernel = x.data_ptr(), kernel.data_ptr()
+        term.blocks, term.side = kernel.shape[2] // 4, kernel.shape[3]
+    for term, dx, dkernel in zip(made, maps, kernels, strict=False):
+        term.dx, term.dkernel = pointer(dx), pointer(dkernel)
     return made
-
-
-def _last(x: Tensor) -> Tensor:
-    return x.contiguous(memory_format=torch.channels_last)

@@ -68,7 +68,13 @@ static void NAME(add)(const Scratch *own, const Pass *pass, int64_t first, int64
                     }
                 }
                 float *to = pass->y + (r * W + p) * s->channels + e * 4 * every;
-                for (int q = 0; q < STEP && p + q < W; q++) NAME(add_quads)(to + q * s->channels, every, sums[q]);
+                for (int q = 0; q < STEP && p + q < W; q++) {
+                    if (pass->plain) { /* a part of the first quad */
+                        const float *from = pass->plain + (r * W + p + q) * 4 * E + 4 * e;
+                        for (int k = 0; k < 4; k++) sums[q][k] += from[k];
+                    }
+                    NAME(add_quads)(to + q * s->channels, every, sums[q]);
+                }
             }
     }
 }
@@ -159,6 +165,11 @@ static void NAME(back)(const Scratch *own, const Pass *pass, int64_t image) {
     }
     for (int64_t row = 0; row < pass->shape->rows; row++) {
         slide_back(own, pass, image, row);
+        if (pass->dplain) {
+            const int64_t outputs = 4 * E, values = pass->shape->columns * outputs;
+            float *to = pass->dplain + (image * pass->shape->rows + row) * values;
+            memcpy(to, ring(own->out, row, own->room) + outputs, values * sizeof(float));
+        }
         for (int64_t k = 0; k < pass->count; k++) {
             if (pass->terms[k].dx) NAME(map_row)(own, pass, k, image, row);
             if (!pass->terms[k].dkernel) continue;

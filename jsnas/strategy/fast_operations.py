@@ -29,7 +29,7 @@ from jsnas.operations import RDBCommon, RDBDil, RDBLight, RDBSep, RDBShallow, Sk
 from jsnas.strategy.dilated_depthwise import dilated_depthwise
 from jsnas.strategy.halves import point_dilation
 from jsnas.strategy.partial_channel import PartialChannelEdge, WeightedNode
-from jsnas.strategy.quad_convolution import FromQuad, QuadConvolution, QuadSum
+from jsnas.strategy.quad_convolution import FromQuad, QuadConvolution, QuadPoints, QuadSum
 
 _DENSE = (RDBCommon, RDBLight, RDBShallow, RDBSep)  # those with a linear end come first
 _LINEAR_END = (RDBCommon, RDBLight)
@@ -100,48 +100,29 @@ class FastOperationPart:
         y = F.conv2d(state, kernel["state"].flatten(0, 1), kernel["bias"].flatten(), dilation=point_dilation(x))
         ends: list[Tensor] = []  # maps, each followed by its kernel
         if self.dense:
-            half = kernel["open"].transpose(0, 1).flatten(0, 2)  # first and second cells, each by edge
-            opened, second = _open(x, half).chunk(2, 1)
-            x1 = F.relu(opened)
+            opened, second = _open(x, kernel["first"].flatten(0, 1), kernel["second_x"].flatten(0, 1))
+            x1 = opened.relu_()
             if "inner" in kernel:
-                x1 = self._inner(x1, kernel["inner"], edges)
-            y2 = _in_blocks(x1, kernel["second"]).add_(second).relu_()
+                x1 = _in_blocks(x1, kernel["inner"])
+            y2 = _in_blocks(x1, kernel["second_x1"]).add_(second).relu_()
             ends += [x1, kernel["first_end"], y2, kernel["second_end"]]
-        if "dilated_end" in kernel:
-            ends += [self._dilated(x, kernel, edges), kernel["dilated_end"]]
-        return self._add_ends(y, ends)
+        if "dilated_first_end" in kernel:
+            x1, x2 = self._dilated(x, kernel, edges)
+            ends += [x1, kernel["dilated_first_end"], x2, kernel["dilated_second_end"]]
+        return _add(y, ends)
 
-    def _add_ends(self, y: Tensor, ends: list[Tensor]) -> Tensor:
-        """Adds what the closing convolutions come to; maps and kernels take turns."""
-        if ends and _has_loops(self.selected, y):
-            total: Tensor = QuadSum.apply(y.contiguous(memory_format=torch.channels_last), *ends)
-            return total
-        for x, kernel in zip(ends[::2], ends[1::2], strict=True):
-            y = y.add_(_grouped(x, kernel))
-        return y
-
-    def _inner(self, y1: Tensor, kernel: Tensor, edges: int) -> Tensor:
-        """The first cells with a linear end come to it; the others stay."""
-        ends = kernel.shape[1] * kernel.shape[2]
-        ending, staying = _by_edge(y1, edges).split([ends, y1.shape[1] // edges - ends], -1)
-        ended = _in_blocks(ending.flatten(3).permute(0, 3, 1, 2), kernel)
-        return torch.cat([_by_edge(ended, edges), staying], -1).flatten(3).permute(0, 3, 1, 2)
-
-    def _dilated(self, x: Tensor, kernel: dict[str, Tensor], edges: int) -> Tensor:
+    def _dilated(self, x: Tensor, kernel: dict[str, Tensor], edges: int) -> tuple[Tensor, Tensor]:
         """Both cells' features of ``rdb_dil``, by edge."""
 
         def depthwise(x: Tensor, name: str, dilation: int) -> Tensor:
             return dilated_depthwise(x, kernel[name].flatten(0, 1), dilation)
 
-        def joined(*maps: Tensor) -> Tensor:
-            return torch.cat([_by_edge(each, edges) for each in maps], -1).flatten(3).permute(0, 3, 1, 2)
-
         wide = torch.cat([x] * edges, 1)
         y = depthwise(depthwise(wide, "dilated_first2", 2), "dilated_first3", 3)
-        x1 = _grouped(y, kernel["dilated_first1"]).relu_()
-        y = joined(depthwise(wide, "dilated_x2", 2), depthwise(x1, "dilated_x12", 2))
-        x2 = _grouped(depthwise(y, "dilated_second3", 3), kernel["dilated_second1"]).relu_()
-        return joined(x1, x2)
+        x1 = _points(y, kernel["dilated_first1"])
+        of_x = depthwise(depthwise(wide, "dilated_x2", 2), "dilated_x3", 3)
+        of_x1 = depthwise(depthwise(x1, "dilated_x12", 2), "dilated_x13", 3)
+        return x1, _points(of_x, kernel["dilated_x1"], of_x1, kernel["dilated_x11"])
 
 
 def make_kernels(parts: Sequence[FastOperationPart], device: torch.device, learns: bool = True) -> None:
@@ -189,7 +170,8 @@ def _kernels(parts: Sequence[FastOperationPart], learns: bool) -> dict[str, Tens
         mixed = mixed + of_x + alpha[kind] * eye
         bias = bias + alpha[kind] * fuse_bias[kind]
         if kind is RDBDil:
-            kernels["dilated_end"] = (ends_into @ torch.cat([of_x1, of_x2], 2))[..., None, None]
+            kernels["dilated_first_end"] = (ends_into @ of_x1)[..., None, None]
+            kernels["dilated_second_end"] = (ends_into @ of_x2)[..., None, None]
             continue
         first_ends.append(of_x1)
         if kind in closing:
@@ -211,12 +193,11 @@ def _weights_alone(dense: Sequence[type[nn.Module]], blocks: Mapping[type[nn.Mod
     kernels: dict[str, Tensor] = {}
     if dense:
         cells = [_dense_cells(kind, blocks[kind]) for kind in dense]
-        opening = [torch.cat([each[k] for each in cells], 1) for k in (0, 1)]
-        kernels["open"] = torch.stack(opening, 1)
-        kernels["second"] = torch.stack([second for _, _, second in cells], 1)
-        inner = [torch.stack([b.cell1[-1].weight for b in blocks[k]]) for k in dense if k in _LINEAR_END]
-        if inner:
-            kernels["inner"] = torch.stack(inner, 1)
+        first, second_x, second_x1 = zip(*cells, strict=True)
+        kernels["first"], kernels["second_x"] = torch.cat(first, 1), torch.cat(second_x, 1)
+        kernels["second_x1"] = torch.stack(second_x1, 1)
+        if any(kind in _LINEAR_END for kind in dense):
+            kernels["inner"] = torch.stack([_inner(kind, blocks[kind]) for kind in dense], 1)
     if RDBDil in blocks:
         kernels |= _dilated_kernels(blocks[RDBDil])
     return kernels
@@ -247,20 +228,33 @@ def _dense_cells(kind: type[nn.Module], blocks: list[Any]) -> tuple[Tensor, Tens
     return first, *second.split(first.shape[2], 2)
 
 
+def _inner(kind: type[nn.Module], blocks: list[Any]) -> Tensor:
+    """What comes after the first cell's ReLU: the convolution of its linear end, or nothing."""
+    if kind in _LINEAR_END:
+        return torch.stack([block.cell1[-1].weight for block in blocks])
+    like = blocks[0].fuse.weight
+    same = _centred(torch.eye(len(like)).to(like)[..., None, None])
+    return same.expand(len(blocks), *same.shape)
+
+
 def _dilated_kernels(blocks: list[Any]) -> dict[str, Tensor]:
     """Kernels of ``rdb_dil`` on all edges; in the second cell every input keeps a channel of its own up to the 1x1."""
     first, second = _cells(blocks)
     opening = torch.stack([cell[0].weight for cell in second])
     share = opening.shape[2]
     on_x, on_x1 = opening.flatten(1, 2).unsqueeze(2).chunk(2, 1)
+    second3 = torch.stack([cell[1].weight for cell in second]).repeat_interleave(share, 1).chunk(2, 1)
+    second1 = torch.stack([cell[2].weight for cell in second]).repeat_interleave(share, 2).chunk(2, 2)
     return {
         "dilated_first2": torch.stack([cell[0].weight for cell in first]),
         "dilated_first3": torch.stack([cell[1].weight for cell in first]),
         "dilated_first1": torch.stack([cell[2].weight for cell in first]),
         "dilated_x2": on_x,
+        "dilated_x3": second3[0],
+        "dilated_x1": second1[0],
         "dilated_x12": on_x1,
-        "dilated_second3": torch.stack([cell[1].weight for cell in second]).repeat_interleave(share, 1),
-        "dilated_second1": torch.stack([cell[2].weight for cell in second]).repeat_interleave(share, 2),
+        "dilated_x13": second3[1],
+        "dilated_x11": second1[1],
     }
 
 
@@ -268,9 +262,13 @@ def _cells(blocks: list[Any]) -> tuple[list[Any], list[Any]]:
     return [block.cell1 for block in blocks], [block.cell2 for block in blocks]
 
 
-def _by_edge(x: Tensor, edges: int) -> Tensor:
-    """B x EC x H x W as B x H x W x E x C, the order it has in memory."""
-    y: Tensor = x.permute(0, 2, 3, 1).unflatten(-1, (edges, -1))
+def _add(y: Tensor, terms: Sequence[Tensor]) -> Tensor:
+    """Adds convolutions of maps to y, or to where their channels belong in it; maps and kernels take turns."""
+    if terms and _has_loops(terms[1].shape[1], y):
+        total: Tensor = QuadSum.apply(y.contiguous(memory_format=torch.channels_last), *terms)
+        return total
+    for x, kernel in zip(terms[::2], terms[1::2], strict=True):
+        y = y.add_(_grouped(x, kernel))
     return y
 
 
@@ -291,12 +289,21 @@ def _has_loops(selected: int, like: Tensor) -> bool:
     return selected == 4 and takes(like)
 
 
-def _open(x: Tensor, kernel: Tensor) -> Tensor:
-    """A 3x3 convolution of the selected channels."""
+def _open(x: Tensor, *kernels: Tensor) -> tuple[Tensor, ...]:
+    """3x3 convolutions of the selected channels."""
     if _has_loops(x.shape[1], x):
-        y: Tensor = FromQuad.apply(x, kernel)
+        opened: tuple[Tensor, ...] = FromQuad.apply(x, *kernels)
+        return opened
+    return tuple(F.conv2d(x, kernel, padding=1) for kernel in kernels)
+
+
+def _points(*terms: Tensor) -> Tensor:
+    """The ReLU of a sum of 1x1 convolutions of as many channels to as many, by edge; maps and kernels take turns."""
+    if _has_loops(terms[1].shape[1], terms[0]):
+        y: Tensor = QuadPoints.apply(*terms)
         return y
-    return F.conv2d(x, kernel, padding=1)
+    maps = [_grouped(x, kernel) for x, kernel in zip(terms[::2], terms[1::2], strict=True)]
+    return sum(maps[1:], maps[0]).relu_()
 
 
 def _in_blocks(x: Tensor, kernel: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from jsnas.native.quad_points import points_gradients, sum_of_points
 from jsnas.native.quad_sums import add_quad_sums, quad_sums_gradients
 from jsnas.native.quads import convolve, kernel_gradient
 
@@ -38,28 +39,48 @@ class QuadConvolution(torch.autograd.Function):
 
 
 class FromQuad(torch.autograd.Function):
-    """``apply(x, kernel)``: B x 4 x H x W and 4n x 4 x 3 x 3 to B x 4n x H x W."""
+    """``apply(x, *kernels)``: B x 4 x H x W and kernels 4n x 4 x 3 x 3, each to a map B x 4n x H x W of its own."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, kernel: Tensor) -> Tensor:
-        """The convolution, zeros around the images; in this direction oneDNN is fast."""
-        ctx.save_for_backward(x, kernel)
-        return F.conv2d(x, kernel, padding=1)
+    def forward(ctx: Any, x: Tensor, *kernels: Tensor) -> tuple[Tensor, ...]:
+        """The convolutions, zeros around the images; in this direction oneDNN is fast."""
+        ctx.save_for_backward(x, *kernels)
+        return tuple(F.conv2d(x, kernel, padding=1) for kernel in kernels)
 
     @staticmethod
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
-        """As for ``QuadConvolution``; torch makes the kernel's."""
-        x, kernel = ctx.saved_tensors
-        dx = dkernel = None
+        """As for ``QuadConvolution``; torch makes the kernels'."""
+        x, *kernels = ctx.saved_tensors
+        dx = None
         if ctx.needs_input_grad[0]:
             dx = torch.zeros_like(x, memory_format=torch.channels_last)
-            add_quad_sums(dx, [(outputs[0], kernel.transpose(0, 1).flip(2, 3).unsqueeze(0))])
-        if ctx.needs_input_grad[1]:
+            turned = [kernel.transpose(0, 1).flip(2, 3).unsqueeze(0) for kernel in kernels]
+            add_quad_sums(dx, list(zip(outputs, turned, strict=True)))
+        dkernels: list[Tensor | None] = []
+        for kernel, dy, wanted in zip(kernels, outputs, ctx.needs_input_grad[1:], strict=True):
             same, only_kernel = [1, 1], [False, True, False]
-            _, dkernel, _ = torch.ops.aten.convolution_backward(
-                outputs[0], x, kernel, None, same, same, same, False, [0, 0], 1, only_kernel
-            )
-        return dx, dkernel
+            args = (dy, x, kernel, None, same, same, same, False, [0, 0], 1, only_kernel)
+            dkernels.append(torch.ops.aten.convolution_backward(*args)[1] if wanted else None)
+        return dx, *dkernels
+
+
+class QuadPoints(torch.autograd.Function):
+    """``apply(x, kernel, ...)``: the ReLU of a sum of 1x1 convolutions, B x 4E x H x W and E x 4 x 4 x 1 x 1."""
+
+    @staticmethod
+    def forward(ctx: Any, *terms: Tensor) -> Tensor:
+        """B x 4E x H x W."""
+        y = sum_of_points(list(zip(terms[::2], terms[1::2], strict=True)), relu=True)
+        ctx.save_for_backward(y, *terms)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
+        """Those of maps and kernels as far as they are wanted."""
+        (y, *terms), wanted = ctx.saved_tensors, ctx.needs_input_grad
+        pairs = list(zip(terms[::2], terms[1::2], strict=True))
+        maps, kernels = points_gradients(outputs[0], y, pairs, wanted[::2], wanted[1::2])
+        return tuple(gradient for pair in zip(maps, kernels, strict=True) for gradient in pair)
 
 
 class QuadSum(torch.autograd.Function):

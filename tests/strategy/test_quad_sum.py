@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from jsnas.strategy.quad_convolution import FromQuad, QuadSum
+from jsnas.strategy.quad_convolution import FromQuad, QuadPoints, QuadSum
 
 TERMS = st.lists(st.tuples(st.integers(1, 9), st.sampled_from([1, 3])), min_size=1, max_size=4)
 
@@ -79,15 +79,57 @@ def test_any_number_of_threads_gives_the_same_bits(vectors: None) -> None:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
 
-@given(batch=st.integers(1, 3), blocks=st.integers(1, 9), height=st.integers(1, 10), width=st.integers(1, 10))
+@given(
+    batch=st.integers(1, 3),
+    blocks=st.lists(st.integers(1, 9), min_size=1, max_size=3),
+    height=st.integers(1, 10),
+    width=st.integers(1, 10),
+)
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_convolutions_of_four_channels(batch: int, blocks: int, height: int, width: int, vectors: None) -> None:
-    generator = torch.Generator().manual_seed(height * width + blocks)
-    x, dy = (torch.randn(batch, c, height, width, generator=generator) for c in (4, 4 * blocks))
-    kernel = torch.randn(4 * blocks, 4, 3, 3, generator=generator)
-    single, exact = ([t.to(dtype).requires_grad_() for t in (x, kernel)] for dtype in (torch.float32, torch.float64))
-    y, expected = FromQuad.apply(*single), F.conv2d(*exact, padding=1)
+def test_convolutions_of_four_channels(batch: int, blocks: list[int], height: int, width: int, vectors: None) -> None:
+    generator = torch.Generator().manual_seed(height * width + sum(blocks))
+    tensors = [torch.randn(batch, 4, height, width, generator=generator)]
+    tensors += [torch.randn(4 * n, 4, 3, 3, generator=generator) for n in blocks]
+    dy = [torch.randn(batch, 4 * n, height, width, generator=generator) for n in blocks]
+    single, exact = ([t.to(dtype).requires_grad_() for t in tensors] for dtype in (torch.float32, torch.float64))
+    y, expected = FromQuad.apply(*single), [F.conv2d(exact[0], kernel, padding=1) for kernel in exact[1:]]
+    found = [*y, *torch.autograd.grad(y, single, dy)]
+    right = [*expected, *torch.autograd.grad(expected, exact, [each.double() for each in dy])]
+    for one, other in zip(found, right, strict=True):
+        torch.testing.assert_close(one.double(), other, rtol=1e-5, atol=1e-4)
+
+
+@given(
+    batch=st.integers(1, 3),
+    edges=st.integers(1, 6),
+    terms=st.integers(1, 3),
+    height=st.integers(1, 10),
+    width=st.integers(1, 10),
+)
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_points(batch: int, edges: int, terms: int, height: int, width: int, vectors: None) -> None:
+    generator = torch.Generator().manual_seed(height * width + edges)
+    shapes = [(batch, 4 * edges, height, width), (edges, 4, 4, 1, 1)] * terms
+    # Whole numbers, so that sums of zero, where the ReLU has its corner, come up and are exact.
+    tensors = [torch.randint(-2, 3, shape, generator=generator).float() for shape in shapes]
+    dy = torch.randint(-3, 4, shapes[0], generator=generator).float()
+    single, exact = ([t.to(dtype).requires_grad_() for t in tensors] for dtype in (torch.float32, torch.float64))
+    y = QuadPoints.apply(*single)
+    pairs = zip(exact[::2], exact[1::2], strict=True)
+    expected = F.relu(sum(F.conv2d(x, kernel.flatten(0, 1), groups=edges) for x, kernel in pairs))
     found = [y, *torch.autograd.grad(y, single, dy)]
     right = [expected, *torch.autograd.grad(expected, exact, dy.double())]
     for one, other in zip(found, right, strict=True):
-        torch.testing.assert_close(one.double(), other, rtol=1e-5, atol=1e-4)
+        assert torch.equal(one.double(), other)
+
+
+def test_points_give_gradients_that_are_wanted_and_keep_what_is_no_number(vectors: None) -> None:
+    x, kernel = torch.randn(2, 8, 5, 7, requires_grad=True), torch.randn(2, 4, 4, 1, 1, requires_grad=True)
+    both = torch.autograd.grad(QuadPoints.apply(x, kernel).square().sum(), [x, kernel])
+    of_x = torch.autograd.grad(QuadPoints.apply(x, kernel.detach()).square().sum(), x)
+    of_kernel = torch.autograd.grad(QuadPoints.apply(x.detach(), kernel).square().sum(), kernel)
+    assert torch.equal(both[0], of_x[0]) and torch.equal(both[1], of_kernel[0])
+    broken = x.detach().clone()
+    broken[1, 2, 3, 4] = torch.nan
+    found = QuadPoints.apply(broken, kernel).isnan()
+    assert found[1, :4, 3, 4].all() and found.sum() == 4
