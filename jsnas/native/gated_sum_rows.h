@@ -4,32 +4,34 @@
 
 INLINE void NAME(add)(float *to, vec value) { *(vec *)to += value; }
 
-INLINE vec NAME(within)(vec x, float limit) { /* NaN stays NaN */
-#if WIDTH == 16
-    return (vec)_mm512_max_ps(_mm512_set1_ps(-limit), _mm512_min_ps(_mm512_set1_ps(limit), (__m512)x));
-#elif WIDTH == 8
-    return (vec)_mm256_max_ps(_mm256_set1_ps(-limit), _mm256_min_ps(_mm256_set1_ps(limit), (__m256)x));
-#else
-    vec lowest = NAME(all)(-limit), highest = NAME(all)(limit);
-    ints low = x < lowest, high = x > highest;
-    return (vec)((low & (ints)lowest) | (high & (ints)highest) | (~(low | high) & (ints)x));
-#endif
+/* 2^f for 0 <= f <= 1, at most 1e-7 of it off: the polynomial of that degree whose greatest error is least. */
+INLINE vec NAME(power)(vec f) {
+    vec p = f * 1.87757669e-3f + 8.98933969e-3f;
+    p = p * f + 5.58263175e-2f;
+    p = p * f + 2.40153611e-1f;
+    p = p * f + 6.93153083e-1f;
+    return p * f + 9.99999940e-1f;
 }
 
-/* 1 / (1 + 2^t), t = -x / ln 2 = n + f: 2^n by its exponent, 2^f by its Taylor polynomial, |f| <= 1/2. */
+/* 1 / (1 + 2^t), t = -x / ln 2 = n + f, n whole; NaN stays NaN. */
 INLINE vec NAME(sigmoid)(vec x) {
+    vec t = x * -1.44269504f;
+#if WIDTH == 16
+    vec f = (vec)_mm512_reduce_ps((__m512)t, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+    return 1.0f / (1.0f + (vec)_mm512_scalef_ps((__m512)NAME(power)(f), (__m512)t));
+#else
     const float magic = 12582912.0f; /* 1.5 x 2^23 = 0x4B400000 in bits; what is added to it comes out whole */
-    vec t = NAME(within)(x * -1.44269504f, 126.0f);
-    vec shifted = t + magic;
-    vec f = t - (shifted - magic);
-    vec p = f * 1.5403530e-4f + 1.3333558e-3f;
-    p = p * f + 9.6181291e-3f;
-    p = p * f + 5.5504109e-2f;
-    p = p * f + 2.4022651e-1f;
-    p = p * f + 6.9314718e-1f;
-    p = p * f + 1.0f;
+#if WIDTH == 8
+    t = (vec)_mm256_max_ps(_mm256_set1_ps(-126), _mm256_min_ps(_mm256_set1_ps(126), (__m256)t));
+#else
+    vec lowest = NAME(all)(-126), highest = NAME(all)(126);
+    ints low = t < lowest, high = t > highest;
+    t = (vec)((low & (ints)lowest) | (high & (ints)highest) | (~(low | high) & (ints)t));
+#endif
+    vec shifted = t - 0.5f + magic;
     ints exponent = ((ints)shifted + (127 - 0x4B400000)) << 23;
-    return 1.0f / (1.0f + p * (vec)exponent);
+    return 1.0f / (1.0f + NAME(power)(t - (shifted - magic)) * (vec)exponent);
+#endif
 }
 
 INLINE float NAME(total)(vec x) {
