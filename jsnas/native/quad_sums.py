@@ -71,6 +71,8 @@ def _terms(
 ) -> ctypes.Array[_Term]:
     made = (_Term * len(terms))()
     for term, (x, kernel) in zip(made, terms, strict=True):
+        if kernel.shape[1] != 4 or kernel.shape[2] % 4:  # the loops would read what is not theirs
+            raise ValueError(f"Kernels are E x 4 x 4n x side x side, and this one is {tuple(kernel.shape)}.")
         term.x, term.kernel = x.data_ptr(), kernel.data_ptr()
         term.blocks, term.side = kernel.shape[2] // 4, kernel.shape[3]
     for term, dx, dkernel in zip(made, maps, kernels, strict=False):

@@ -109,7 +109,16 @@ class FastOperationPart:
         if "dilated_first_end" in kernel:
             x1, x2 = self._dilated(x, kernel, edges)
             ends += [x1, kernel["dilated_first_end"], x2, kernel["dilated_second_end"]]
-        return _add(y, ends)
+        return self._add_ends(y, ends)
+
+    def _add_ends(self, y: Tensor, ends: list[Tensor]) -> Tensor:
+        """Adds what the closing convolutions come to; maps and kernels take turns."""
+        if ends and _has_loops(self.selected, y):
+            total: Tensor = QuadSum.apply(y.contiguous(memory_format=torch.channels_last), *ends)
+            return total
+        for x, kernel in zip(ends[::2], ends[1::2], strict=True):
+            y = y.add_(_grouped(x, kernel))
+        return y
 
     def _dilated(self, x: Tensor, kernel: dict[str, Tensor], edges: int) -> tuple[Tensor, Tensor]:
         """Both cells' features of ``rdb_dil``, by edge."""
@@ -260,16 +269,6 @@ def _dilated_kernels(blocks: list[Any]) -> dict[str, Tensor]:
 
 def _cells(blocks: list[Any]) -> tuple[list[Any], list[Any]]:
     return [block.cell1 for block in blocks], [block.cell2 for block in blocks]
-
-
-def _add(y: Tensor, terms: Sequence[Tensor]) -> Tensor:
-    """Adds convolutions of maps to y, or to where their channels belong in it; maps and kernels take turns."""
-    if terms and _has_loops(terms[1].shape[1], y):
-        total: Tensor = QuadSum.apply(y.contiguous(memory_format=torch.channels_last), *terms)
-        return total
-    for x, kernel in zip(terms[::2], terms[1::2], strict=True):
-        y = y.add_(_grouped(x, kernel))
-    return y
 
 
 def _grouped(x: Tensor, kernel: Tensor) -> Tensor:

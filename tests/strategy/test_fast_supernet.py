@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from jsnas.attentions import ATTENTIONS
@@ -73,7 +75,7 @@ def supernet(space: Any, **settings: Any) -> nn.Module:
 def values(network: nn.Module, x: Tensor) -> dict[str, Tensor]:
     """The output, and the gradients of all parameters."""
     y = network(x)
-    target = 255 * torch.rand(y.shape, generator=torch.Generator().manual_seed(2), dtype=y.dtype)
+    target = 255 * torch.rand(y.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64).to(y)
     parameters = dict(network.named_parameters())
     gradients = torch.autograd.grad((y - target).abs().mean(), list(parameters.values()), allow_unused=True)
     found = {"output": y.detach()}
@@ -116,6 +118,31 @@ def test_values_and_all_gradients(make: Any, settings: dict[str, Any]) -> None:
     assert_equal(values(network, x), plain)
     fast_form.remove()
     assert all("forward" not in module.__dict__ for module in network.modules())
+
+
+@pytest.mark.parametrize(("channels", "partial"), [(4, 1), (4, 2), (4, 4), (8, 2), (8, 4), (16, 4), (20, 4), (32, 2)])
+@settings(max_examples=6, deadline=None)
+@given(data=st.data())
+def test_values_and_all_gradients_by_the_loops_in_c(channels: int, partial: int, data: st.DataObject) -> None:
+    """The loops are for float32, so this is held against the readable network in double precision."""
+    draw = data.draw
+    torch.manual_seed(draw(st.integers(0, 1000)))
+    operations = draw(st.lists(st.sampled_from(KINDS), min_size=1, unique=True))
+    if draw(st.booleans()):
+        space: Any = OperationSearchSpace("sr", 2, 1, channels, operations=["none", *operations])
+    else:
+        attentions = draw(st.lists(st.sampled_from(list(ATTENTIONS)), min_size=1, unique=True))
+        space = JointSearchSpace("sr", 2, 1, 2 * channels, channels, operations=operations, attentions=attentions)
+    network = supernet(space, partial=partial)
+    x = 255 * torch.rand(draw(st.integers(1, 3)), 3, draw(st.integers(15, 23)), draw(st.integers(15, 23))).double()
+    plain = values(network, x)
+    FastSupernet(network.float(), in_halves=draw(st.booleans()))
+    fast = values(network, x.float())
+    assert fast.keys() == plain.keys()
+    for name, expected in plain.items():
+        scale = max(expected.abs().max().item(), 1e-2)  # some gradients are zero but for rounding
+        share = 1e-5 if name == "output" else 1e-2  # where rounding switches a ReLU, a gradient jumps
+        assert (fast[name] - expected).abs().max() <= share * scale, name
 
 
 @pytest.mark.parametrize("name", KINDS)
