@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-FORM = 5  # of structures and functions: FORM in common.h
+FORM = 6  # of structures and functions: FORM in common.h
 
 
 class Shape(ctypes.Structure):
@@ -71,6 +71,8 @@ def library() -> ctypes.CDLL | None:
         loops.jsnas_quad_points_backward.argtypes = [address, number, address, address, *behind]
         loops.jsnas_quad_sums.argtypes = [address, number, address, address, number, *behind]
         loops.jsnas_quad_sums_backward.argtypes = [address, number, address, address, number, *behind]
+        loops.jsnas_pixel_gates.argtypes = [address, number, number, address, number, *behind]
+        loops.jsnas_pixel_gates_backward.argtypes = [address, number, number, address, number, address, *behind]
         form = ctypes.c_int.in_dll(loops, "jsnas_form").value
     except (AttributeError, OSError, ValueError):  # compiled for another system, or from other sources
         return None

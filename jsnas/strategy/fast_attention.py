@@ -29,10 +29,12 @@ from jsnas.attentions import (
     SkipAttention,
     SpatialAttention,
 )
+from jsnas.native.quads import takes
 from jsnas.network import AttentionSearchModule, Graph
 from jsnas.strategy.gated_sum import GatedInput, WideGate, gated_sum
 from jsnas.strategy.halves import point_dilation
 from jsnas.strategy.partial_channel import MixedAttention, WeightedNode
+from jsnas.strategy.pixel_gates import PixelGates
 
 
 def suits_attentions(part: nn.Module) -> bool:
@@ -198,7 +200,12 @@ def _narrow_gates(x: Tensor, pa: Entries, cea: Entries, esa: Entries) -> None:
 
 
 def _pixel_gates(opened: Tensor, entries: Entries) -> None:
-    """``pa`` of all edges at once, by convolutions with blocks on their diagonal."""
+    """``pa`` of all edges at once, by loops in C or by convolutions with blocks on their diagonal."""
+    if takes(opened):
+        values = [(*_values(block.layers[2]), *_values(block.layers[4]), weight) for _, block, weight in entries]
+        for (g, _, _), gate in zip(entries, PixelGates.apply(opened, *itertools.chain(*values)), strict=True):
+            g.thin.append(gate)
+        return
     y = F.relu(opened)
     for k in (2, 4):
         layers = [block.layers[k] for _, block, _ in entries]
@@ -207,6 +214,10 @@ def _pixel_gates(opened: Tensor, entries: Entries) -> None:
         y = y.relu_() if k == 2 else y.sigmoid_()
     for (g, _, weight), gate in zip(entries, y.split(1, 1), strict=True):
         g.thin.append(weight * gate)
+
+
+def _values(conv: Any) -> tuple[Tensor, Tensor]:
+    return conv.weight, conv.bias
 
 
 def _cost_effective_gates(opened: Tensor, entries: Entries) -> None:
