@@ -7,6 +7,7 @@ from torch import Tensor
 
 from jsnas.strategy.nni_api import LightningModule
 from trainers.patch_loss import patch_loss
+from trainers.steady_adam import SteadyAdam
 
 
 class RestorationModule(LightningModule):
@@ -36,10 +37,6 @@ class RestorationModule(LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam on all parameters; a strategy takes the architecture's out."""
-        return torch.optim.Adam(
-            self.parameters(),
-            lr=self.learning_rate,
-            betas=self.betas,
-            weight_decay=self.weight_decay,
-            fused=self.fused,
-        )
+        if self.fused:
+            return SteadyAdam(self.parameters(), self.learning_rate, self.betas, self.weight_decay)
+        return torch.optim.Adam(self.parameters(), self.learning_rate, self.betas, weight_decay=self.weight_decay)
