@@ -28,6 +28,7 @@ setup(
             [
                 "jsnas/native/gated_sum.c",
                 "jsnas/native/depthwise.c",
+                "jsnas/native/octets.c",
                 "jsnas/native/pixel_gates.c",
                 "jsnas/native/quads.c",
                 "jsnas/native/quad_points.c",

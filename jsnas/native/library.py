@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-FORM = 6  # of structures and functions: FORM in common.h
+FORM = 7  # of structures and functions: FORM in common.h
 
 
 class Shape(ctypes.Structure):
@@ -46,6 +46,16 @@ def last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
+def spread(x: Tensor) -> tuple[Tensor, int]:
+    """A map of which pixels follow each other at equal steps, and the step."""
+    _, channels, height, width = x.shape
+    step = x.stride(3) if width > 1 else x.stride(2) if height > 1 else x.stride(0)
+    wanted = (height * width * step, 1, width * step, step)
+    if all(size == 1 or here == there for size, here, there in zip(x.shape, x.stride(), wanted, strict=True)):
+        return x, step
+    return last(x), channels
+
+
 def pointer(x: Tensor | None) -> int | None:
     """Its address, or that of nothing."""
     return None if x is None else x.data_ptr()
@@ -73,6 +83,8 @@ def library() -> ctypes.CDLL | None:
         loops.jsnas_quad_sums_backward.argtypes = [address, number, address, address, number, *behind]
         loops.jsnas_pixel_gates.argtypes = [address, number, number, address, number, *behind]
         loops.jsnas_pixel_gates_backward.argtypes = [address, number, number, address, number, address, *behind]
+        loops.jsnas_octets.argtypes = [address, number, *[address] * 4, number, number, number, *behind]
+        loops.jsnas_octets_kernel.argtypes = [address, number, address, address, address, number, *behind]
         form = ctypes.c_int.in_dll(loops, "jsnas_form").value
     except (AttributeError, OSError, ValueError):  # compiled for another system, or from other sources
         return None

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from jsnas.native.library import call, last, pointer
+from jsnas.native.library import call, pointer, spread
 
 NAMES = ("kernel1", "bias1", "kernel2", "bias2", "weight")
 Gate = Sequence[Tensor]  # kernels 2 x n x 1 x 1 and 1 x 2 x 1 x 1, each followed by its bias; a weight of one value
@@ -27,7 +27,7 @@ def pixel_gates(x: Tensor, gates: Sequence[Gate]) -> tuple[Tensor, ...]:
         x: B x nE x H x W; it may be some channels of a map that is channels-last.
         gates: The E gates.
     """
-    (x, step), given = _spread(x), _gates(x, gates)
+    (x, step), given = spread(x), _gates(x, gates)
     made = tuple(x.new_empty(len(x), 1, *x.shape[2:]) for _ in gates)
     for gate, y in zip(given, made, strict=True):
         gate.y = y.data_ptr()
@@ -46,7 +46,7 @@ def pixel_gates_gradients(
         gates: As for the gates.
         learns: Whether those of the gates are wanted; else they are left out.
     """
-    (x, step), given, outputs = _spread(x), _gates(x, gates), [dy.contiguous() for dy in outputs]
+    (x, step), given, outputs = spread(x), _gates(x, gates), [dy.contiguous() for dy in outputs]
     dx = torch.empty_like(x, memory_format=torch.channels_last)  # without holes, though x may have some
     inputs = x.shape[1] // len(given)
     sums = [x.new_empty(len(x), 2 * inputs + 6) if learns else None for _ in gates]  # one for each image
@@ -57,16 +57,6 @@ def pixel_gates_gradients(
     gradients = [() if room is None else torch.split(room.sum(0), [2 * inputs, 2, 2, 1, 1]) for room in sums]
     pairs = zip(gradients, gates, strict=True)
     return dx, [[d.view(t.shape) for d, t in zip(each, gate, strict=False)] for each, gate in pairs]
-
-
-def _spread(x: Tensor) -> tuple[Tensor, int]:
-    """A map of which pixels follow each other at equal steps, and the step."""
-    _, channels, height, width = x.shape
-    step = x.stride(3) if width > 1 else x.stride(2) if height > 1 else x.stride(0)
-    wanted = (height * width * step, 1, width * step, step)
-    if all(size == 1 or here == there for size, here, there in zip(x.shape, x.stride(), wanted, strict=True)):
-        return x, step
-    return last(x), channels
 
 
 def _gates(x: Tensor, gates: Sequence[Gate]) -> ctypes.Array[_PixelGate]:

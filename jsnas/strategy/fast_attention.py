@@ -29,10 +29,11 @@ from jsnas.attentions import (
     SkipAttention,
     SpatialAttention,
 )
-from jsnas.native.quads import takes
+from jsnas.native import octets, quads
 from jsnas.network import AttentionSearchModule, Graph
 from jsnas.strategy.gated_sum import GatedInput, WideGate, gated_sum
 from jsnas.strategy.halves import point_dilation
+from jsnas.strategy.octet_convolution import OctetConvolution
 from jsnas.strategy.partial_channel import MixedAttention, WeightedNode
 from jsnas.strategy.pixel_gates import PixelGates
 
@@ -163,13 +164,17 @@ def _other_values(kind: type[nn.Module], x: Tensor, entries: Entries) -> list[Te
 def _joined(blocks: Sequence[Any], name: str) -> tuple[Tensor, Tensor]:
     """Kernel and bias of one layer of several blocks, one after the other; weight-normalised layers in one go."""
     layers = [getattr(block, name) for block in blocks]
-    bias = torch.cat([layer.bias for layer in layers])
     if not all(_is_weight_normed(layer) for layer in layers):
-        return torch.cat([layer.weight for layer in layers]), bias
+        return _stacked(layers)
     originals = [layer.parametrizations.weight for layer in layers]
     size = torch.cat([each.original0 for each in originals])
     direction = torch.cat([each.original1 for each in originals])
-    return torch._weight_norm(direction, size, 0), bias
+    return torch._weight_norm(direction, size, 0), torch.cat([layer.bias for layer in layers])
+
+
+def _stacked(layers: Sequence[Any]) -> tuple[Tensor, Tensor]:
+    """Kernels and biases of layers, one after the other."""
+    return torch.cat([layer.weight for layer in layers]), torch.cat([layer.bias for layer in layers])
 
 
 def _is_weight_normed(layer: nn.Module) -> bool:
@@ -201,7 +206,7 @@ def _narrow_gates(x: Tensor, pa: Entries, cea: Entries, esa: Entries) -> None:
 
 def _pixel_gates(opened: Tensor, entries: Entries) -> None:
     """``pa`` of all edges at once, by loops in C or by convolutions with blocks on their diagonal."""
-    if takes(opened):
+    if quads.takes(opened):
         values = [(*_values(block.layers[2]), *_values(block.layers[4]), weight) for _, block, weight in entries]
         for (g, _, _), gate in zip(entries, PixelGates.apply(opened, *itertools.chain(*values)), strict=True):
             g.thin.append(gate)
@@ -229,21 +234,25 @@ def _cost_effective_gates(opened: Tensor, entries: Entries) -> None:
 def _enhanced_gates(opened: Tensor, entries: Entries) -> None:
     """``esa``: its narrow convolutions grouped by edge."""
     edges = len(entries)
-
-    def grouped(x: Tensor, convs: Sequence[nn.Conv2d], stride: int = 1, padding: int = 1) -> Tensor:
-        kernel, bias = torch.cat([c.weight for c in convs]), torch.cat([c.bias for c in convs if c.bias is not None])
-        return F.conv2d(x, kernel, bias, stride, padding, groups=edges)
-
-    y = F.max_pool2d(grouped(opened, [block.stride for _, block, _ in entries], 2, 0), 7, 3)
+    strided = _stacked([block.stride for _, block, _ in entries])
+    y = F.max_pool2d(F.conv2d(opened, *strided, stride=2, groups=edges), 7, 3)
     for k in (0, 2, 4):
-        y = grouped(y, [block.convs[k] for _, block, _ in entries])
-        y = y.relu_() if k < 4 else y
-    shortcuts = [block.shortcut for _, block, _ in entries]
-    kernel, bias = torch.cat([c.weight for c in shortcuts]), torch.cat([c.bias for c in shortcuts])
-    short = F.conv2d(opened, kernel, bias, dilation=point_dilation(opened), groups=edges)
+        y = _in_groups(y, *_stacked([block.convs[k] for _, block, _ in entries]), relu=k < 4)
+    short = _in_groups(opened, *_stacked([block.shortcut for _, block, _ in entries]), relu=False)
     y = F.interpolate(y, short.shape[-2:], mode="bilinear", align_corners=False).add_(short)
     for (g, block, weight), narrow in zip(entries, y.chunk(edges, 1), strict=True):
         g.wide.append(WideGate(narrow, block.expand.weight, block.expand.bias, weight))
+
+
+def _in_groups(x: Tensor, kernel: Tensor, bias: Tensor, relu: bool) -> Tensor:
+    """A convolution that keeps the size, or its ReLU."""
+    if octets.takes(x, kernel):
+        made: Tensor = OctetConvolution.apply(x, kernel, bias, relu)
+        return made
+    side = kernel.shape[2]
+    dilation = point_dilation(x) if side == 1 else 1
+    y = F.conv2d(x, kernel, bias, padding=side // 2, dilation=dilation, groups=x.shape[1] // kernel.shape[1])
+    return y.relu_() if relu else y
 
 
 def _parts(items: Sequence[Any], *lengths: int) -> list[Sequence[Any]]:
