@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-enum { FORM = 7 };    /* of all functions and structures; jsnas/native/__init__.py asks for the same */
+enum { FORM = 7 };    /* of all functions and structures; jsnas/native/library.py asks for the same */
 enum { WIDEST = 16 }; /* floats of the widest vector */
 
 typedef struct {
@@ -25,6 +25,13 @@ static inline void share(void (*work)(void *), void *pass, Parallel parallel, in
 
 /* The next of some parts of the work, for the thread that asks; next counts up to parts and beyond. */
 static inline int64_t take(int64_t *next) { return __atomic_fetch_add(next, 1, __ATOMIC_RELAXED); }
+
+/* The least multiple of both. */
+static inline int64_t common_multiple(int64_t a, int64_t b) {
+    int64_t multiple = a;
+    while (multiple % b) multiple += a;
+    return multiple;
+}
 
 extern int jsnas_widest; /* tests lower it to see the loops of lesser processors */
 

@@ -44,12 +44,6 @@ static void enter(const Scratch *own, const Pass *pass, int64_t image, int64_t r
 #define LOOPS "depthwise_rows.h"
 #include "each_processor.h"
 
-static int64_t common_multiple(int64_t a, int64_t b) {
-    int64_t multiple = a;
-    while (multiple % b) multiple += a;
-    return multiple;
-}
-
 static void work(void *shared) {
     Pass *pass = shared;
     const Shape *s = pass->shape;

@@ -33,12 +33,6 @@ typedef struct {
 #define LOOPS "quad_points_rows.h"
 #include "each_processor.h"
 
-static int64_t common_multiple(int64_t a, int64_t b) {
-    int64_t multiple = a;
-    while (multiple % b) multiple += a;
-    return multiple;
-}
-
 static void work(void *shared) {
     Pass *pass = shared;
     const Shape *s = pass->shape;
