@@ -14,6 +14,7 @@ from torch import Tensor
 from jsnas.export import network_of
 from jsnas.fast import fast_network
 from jsnas.native import gated_sum as native
+from jsnas.native import library
 from jsnas.native.library import compiled
 from jsnas.strategy.gated_sum import GatedInput, WideGate, gated_sum
 
@@ -176,8 +177,10 @@ def test_inference_with_and_without(name: str, images: int, monkeypatch: pytest.
     monkeypatch.setattr(native, "gated_sum", lambda inputs: called.append(len(inputs)) or loops(inputs))
     with_loops = restored()
     assert called
-    monkeypatch.setattr(native, "compiled", lambda: False)
+    monkeypatch.setattr(library, "compiled", lambda: False)
+    called.clear()
     without = restored()
+    assert not called
     assert (with_loops - without).abs().max() <= 0.01
     with torch.no_grad():
         assert (with_loops - network(x)).abs().max() <= 0.01

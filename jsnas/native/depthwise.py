@@ -5,12 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from jsnas.native.library import call, compiled
-
-
-def takes(x: Tensor) -> bool:
-    """Whether the loops are there for a map like x."""
-    return x.device.type == "cpu" and x.dtype == torch.float32 and compiled()
+from jsnas.native.library import call
 
 
 def convolve(x: Tensor, kernel: Tensor, dilation: int) -> Tensor:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from jsnas.native.library import call, compiled
+from jsnas.native.library import call, suits
 
 VECTOR = 16  # channels must be a multiple of this
 MOST_GATES = 8  # wide gates of one map: GATES in gated_sum.c
@@ -65,7 +65,7 @@ class Gated:
 
 def takes(x: Tensor) -> bool:
     """Whether the loops are there for a map like x."""
-    return x.device.type == "cpu" and x.dtype == torch.float32 and not x.shape[1] % VECTOR and compiled()
+    return not x.shape[1] % VECTOR and suits(x)
 
 
 def gated_sum(inputs: Sequence[Gated]) -> Tensor:

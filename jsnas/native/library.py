@@ -24,6 +24,11 @@ def compiled() -> bool:
     return library() is not None
 
 
+def suits(x: Tensor) -> bool:
+    """Whether the loops are there for a map like x."""
+    return x.device.type == "cpu" and x.dtype == torch.float32 and compiled()
+
+
 def call(name: str, like: Tensor, *arguments: Any) -> None:
     """Calls a function of the loops.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from jsnas.native.library import call, compiled, last, pointer, spread
+from jsnas.native.library import call, last, pointer, spread, suits
 
 GROUP = 8  # in octets.c
 
@@ -13,7 +13,7 @@ GROUP = 8  # in octets.c
 def takes(x: Tensor, kernel: Tensor) -> bool:
     """Whether the loops are there for a map like x, B x C x H x W, and a kernel, C x 8 x side x side."""
     fits = kernel.shape[:2] == (x.shape[1], GROUP) and kernel.shape[2:] in ((1, 1), (3, 3))
-    return fits and x.device.type == "cpu" and x.dtype == torch.float32 and compiled()
+    return fits and suits(x)
 
 
 def convolve(x: Tensor, kernel: Tensor, bias: Tensor, relu: bool) -> Tensor:

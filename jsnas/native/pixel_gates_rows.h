@@ -3,8 +3,6 @@
 #include "vectors.h"
 #include "sigmoid.h"
 
-INLINE vec NAME(relu)(vec x) { return (vec)((ints)x & ~(x < (vec){0})); } /* no number stays none */
-
 /* The channels of one gate at some pixels, channel by channel, after their ReLU; zeros for the rest of a vector. */
 INLINE void NAME(turn)(const Scratch *own, const Pass *pass, int64_t gate, int64_t pixel, int64_t some) {
     const int64_t n = pass->inputs;
@@ -59,13 +57,13 @@ static void NAME(back)(const Scratch *own, const Pass *pass, int64_t image) {
             last[5] += dy * v;
             for (int k = 0; k < 2; k++) {
                 last[2 + k] += dz * hidden[k];
-                dh[k] = (vec)((ints)(dz * g->kernel2[k]) & ~(hidden[k] <= (vec){0}));
+                dh[k] = NAME(where)(hidden[k], dz * g->kernel2[k]);
                 last[k] += dh[k];
             }
             for (int64_t i = 0; i < n; i++) {
                 const vec x = NAME(load)(own->x + i * WIDTH);
                 const vec dx = dh[0] * g->kernel1[i] + dh[1] * g->kernel1[n + i];
-                NAME(store)(own->dx + i * WIDTH, (vec)((ints)dx & ~(x <= (vec){0})));
+                NAME(store)(own->dx + i * WIDTH, NAME(where)(x, dx));
                 if (!g->sums) continue;
                 sums[i] += dh[0] * x;
                 sums[n + i] += dh[1] * x;

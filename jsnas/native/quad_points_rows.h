@@ -28,7 +28,6 @@ INLINE vec NAME(product)(const vec *kernel, vec x) {
 /* Values first to last, which begin and end with a pixel. */
 static void NAME(add)(const Scratch *own, const Pass *pass, int64_t first, int64_t last) {
     const int64_t C = pass->shape->channels, P = own->period;
-    const vec zero = {0};
     for (int64_t t = 0; t < pass->count; t++)
         for (int64_t i = 0; i < 4; i++)
             for (int64_t k = 0; k < P; k++)
@@ -41,7 +40,7 @@ static void NAME(add)(const Scratch *own, const Pass *pass, int64_t first, int64
             for (int64_t k = first + phase; k < last; k += P) {
                 vec sum = NAME(product)(kernel, NAME(load_some)(pass->terms[t].x + k, last - k));
                 if (t) sum += NAME(load_some)(pass->y + k, last - k);
-                if (relu) sum = (vec)((ints)sum & ~(sum < zero)); /* no number stays none */
+                if (relu) sum = NAME(relu)(sum);
                 NAME(store_some)(pass->y + k, last - k, sum);
             }
         }
@@ -50,7 +49,6 @@ static void NAME(add)(const Scratch *own, const Pass *pass, int64_t first, int64
 /* All gradients of one image. */
 static void NAME(back)(const Scratch *own, const Pass *pass, int64_t image) {
     const int64_t C = pass->shape->channels, P = own->period, n = pass->shape->rows * pass->shape->columns * C;
-    const vec zero = {0};
     const float *dy = pass->dy + image * n, *y = pass->positive ? pass->positive + image * n : NULL;
     for (int64_t t = 0; t < pass->count; t++) {
         const Point *term = &pass->terms[t];
@@ -62,7 +60,7 @@ static void NAME(back)(const Scratch *own, const Pass *pass, int64_t image) {
             for (int o = 0; o < 4; o++) kernel[o] = NAME(load)(own->kernels + (t * 4 + o) * P + phase);
             for (int64_t k = phase; k < n; k += P) {
                 vec g = NAME(load_some)(dy + k, n - k);
-                if (y) g = (vec)((ints)g & ~(NAME(load_some)(y + k, n - k) <= zero));
+                if (y) g = NAME(where)(NAME(load_some)(y + k, n - k), g);
                 if (term->dx) NAME(store_some)(term->dx + image * n + k, n - k, NAME(product)(kernel, g));
                 if (!term->dkernel) continue;
                 const vec x = NAME(load_some)(term->x + image * n + k, n - k);

@@ -12,6 +12,12 @@ INLINE vec NAME(load)(const float *from) { return *(const vec *)from; }
 
 INLINE void NAME(store)(float *to, vec value) { *(vec *)to = value; }
 
+/* x where positive is above zero or no number, and else zeros. */
+INLINE vec NAME(where)(vec positive, vec x) { return (vec)((ints)x & ~(positive <= (vec){0})); }
+
+/* No number stays none. */
+INLINE vec NAME(relu)(vec x) { return (vec)((ints)x & ~(x < (vec){0})); }
+
 /* The k-th of every four values, four times. */
 INLINE vec NAME(each)(vec x, int k) {
 #if WIDTH == 16

@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from jsnas.native.depthwise import convolve, kernel_gradient, takes
+from jsnas.native.depthwise import convolve, kernel_gradient
+from jsnas.native.library import suits
 
 
 def dilated_depthwise(x: Tensor, kernel: Tensor, dilation: int) -> Tensor:
@@ -22,7 +23,7 @@ def dilated_depthwise(x: Tensor, kernel: Tensor, dilation: int) -> Tensor:
         kernel: C x 1 x 3 x 3.
         dilation: 1 or more.
     """
-    if takes(x) and kernel.dtype == x.dtype:
+    if suits(x) and kernel.dtype == x.dtype:
         y: Tensor = _DilatedDepthwise.apply(x, kernel, dilation)
         return y
     return F.conv2d(x, kernel, padding=dilation, dilation=dilation, groups=len(kernel))

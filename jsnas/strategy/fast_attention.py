@@ -29,7 +29,8 @@ from jsnas.attentions import (
     SkipAttention,
     SpatialAttention,
 )
-from jsnas.native import octets, quads
+from jsnas.native import octets
+from jsnas.native.library import suits
 from jsnas.network import AttentionSearchModule, Graph
 from jsnas.strategy.gated_sum import GatedInput, WideGate, gated_sum
 from jsnas.strategy.halves import point_dilation
@@ -206,7 +207,7 @@ def _narrow_gates(x: Tensor, pa: Entries, cea: Entries, esa: Entries) -> None:
 
 def _pixel_gates(opened: Tensor, entries: Entries) -> None:
     """``pa`` of all edges at once, by loops in C or by convolutions with blocks on their diagonal."""
-    if quads.takes(opened):
+    if suits(opened):
         values = [(*_values(block.layers[2]), *_values(block.layers[4]), weight) for _, block, weight in entries]
         for (g, _, _), gate in zip(entries, PixelGates.apply(opened, *itertools.chain(*values)), strict=True):
             g.thin.append(gate)

@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jsnas.native.quads import takes
+from jsnas.native.library import suits
 from jsnas.network import Graph, OperationSearchModule
 from jsnas.operations import RDBCommon, RDBDil, RDBLight, RDBSep, RDBShallow, Skip, Zero
 from jsnas.strategy.dilated_depthwise import dilated_depthwise
@@ -285,7 +285,7 @@ def _centred(kernel: Tensor) -> Tensor:
 
 def _has_loops(selected: int, like: Tensor) -> bool:
     """Whether loops in C add what the mixed channels come to where it belongs."""
-    return selected == 4 and takes(like)
+    return selected == 4 and suits(like)
 
 
 def _open(x: Tensor, *kernels: Tensor) -> tuple[Tensor, ...]:
@@ -308,7 +308,7 @@ def _points(*terms: Tensor) -> Tensor:
 def _in_blocks(x: Tensor, kernel: Tensor) -> Tensor:
     """A 3x3 convolution that keeps the size, each block on its own channels; kernel is E x n x q x q x 3 x 3."""
     blocks, channels = kernel.shape[1:3]
-    if channels == 4 and takes(x):
+    if channels == 4 and suits(x):
         y: Tensor = QuadConvolution.apply(x, kernel.flatten(0, 2))
         return y
     together = max(_FULL // channels, 1)

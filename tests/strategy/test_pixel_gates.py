@@ -51,8 +51,8 @@ def test_value_and_gradients(
     made = tensors(batch, gates, inputs, height, width)
     single = [t.clone().requires_grad_() for t in made]
     exact = [t.double().requires_grad_() for t in made]
-    around = torch.cat([torch.full((batch, more, height, width), torch.nan)] * 2, 1)  # channels of others
-    larger = torch.cat([around[:, :more], single[0], around[:, more:]], 1).contiguous(memory_format=torch.channels_last)
+    others = torch.full((batch, more, height, width), torch.nan)  # x is some channels of a larger map
+    larger = torch.cat([others, single[0], others], 1).contiguous(memory_format=torch.channels_last)
     found = list(PixelGates.apply(larger[:, more : more + gates * inputs], *single[1:]))
     right = in_torch(*exact)
     dy = [torch.randn(y.shape, generator=torch.Generator().manual_seed(1)) for y in right]

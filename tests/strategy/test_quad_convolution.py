@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jsnas.native.quads import takes
+from jsnas.native.library import suits
 from jsnas.strategy.quad_convolution import QuadConvolution
 
 
@@ -40,5 +40,5 @@ def test_any_number_of_threads_gives_the_same_bits(vectors: None) -> None:
 
 
 def test_other_types_are_left_to_torch() -> None:
-    assert not takes(torch.zeros(1, 4, 2, 2, dtype=torch.float64))
-    assert not takes(torch.zeros(1, 4, 2, 2, device="meta"))
+    assert not suits(torch.zeros(1, 4, 2, 2, dtype=torch.float64))
+    assert not suits(torch.zeros(1, 4, 2, 2, device="meta"))
