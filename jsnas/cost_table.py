@@ -58,9 +58,8 @@ class CostTable:
         for label, weights in probabilities.items():
             costs = self.edges[label.partition("_")[0]]
             kept = {name: weight for name, weight in weights.items() if name != excluded or len(weights) == 1}
-            mass = torch.stack(list(kept.values()))
-            prices = torch.tensor([costs[name] for name in kept], dtype=mass.dtype, device=mass.device)
-            total = total.to(mass.device) + (mass * prices).sum() / mass.sum()
+            # Prices as numbers, not as a tensor: nothing is copied to the device.
+            total = total + sum(weight * costs[name] for name, weight in kept.items()) / sum(kept.values())
         return total
 
     def mean(self, genotype: Genotype, excluded: str = "none") -> float:

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from jsnas.cuda_graph import RecordedStep
 from jsnas.errors import InputError
 from jsnas.strategy.gradients import alone, first_order, second_order
 from jsnas.strategy.nni_api import (
@@ -73,7 +74,10 @@ class AlternatingModule(SearchModule, DartsLightningModule):
     Attributes:
         architecture_loss: Loss of the last architecture step, or ``None`` before the first.
         penalty: From candidates' probabilities by label to a number added to the architecture's loss, or ``None``.
+        repeats: Whether every iteration does the same with other numbers, so that a GPU can replay one.
     """
+
+    repeats = True
 
     def __init__(
         self, training_module: LightningModule, settings: DifferentiableSettings, architecture_loader: Callable[[], Any]
@@ -84,6 +88,7 @@ class AlternatingModule(SearchModule, DartsLightningModule):
         self.penalty: Callable[[dict[str, dict[str, Tensor]]], Tensor] | None = None
         self._architecture_loader = architecture_loader
         self._architecture_batches: Iterator[Any] | None = None
+        self._recorded: RecordedStep | None = None
 
     def arch_parameters(self) -> list[nn.Parameter]:
         """The architecture parameters, each once, in the order of the network."""
@@ -108,6 +113,8 @@ class AlternatingModule(SearchModule, DartsLightningModule):
         """Looks up what every step needs."""
         self._alphas = self.arch_parameters()
         self._weights = self.weight_parameters()
+        if self.repeats and self._can_be_recorded():
+            self._recorded = RecordedStep(self._learn_from, self.trainer.optimizers, self.device)
         # What is there by now stays: a million objects that Python's collector need not walk in every few iterations.
         gc.collect()
         gc.freeze()
@@ -115,7 +122,13 @@ class AlternatingModule(SearchModule, DartsLightningModule):
     def on_train_end(self) -> None:
         """Lets the collector walk all objects again."""
         super().on_train_end()
+        self._recorded = None
         gc.unfreeze()
+
+    def _can_be_recorded(self) -> bool:
+        """Whether the steps are on one GPU, and none waits for a number from it."""
+        waits = getattr(self.settings, "second_order", False) or str(self.trainer.precision).startswith("16")
+        return self.device.type == "cuda" and self.trainer.world_size == 1 and not waits
 
     def on_train_epoch_start(self) -> None:
         """Hands on to the training module; nothing is frozen, the warm-up just leaves out the architecture step."""
@@ -130,17 +143,31 @@ class AlternatingModule(SearchModule, DartsLightningModule):
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """One iteration: an architecture step after the warm-up, then a weight step on ``batch``."""
         self.start_iteration()
+        batches = [batch]
         if self.iteration >= self.settings.weight_warmup_iters:
-            self._architecture_step(batch, batch_idx)
-        self.start_step(moves_architecture=False)
-        loss: Tensor = self.training_module.training_step(batch, batch_idx)
-        self.advance_optimization(loss, batch_idx, self.gradient_clip_val)
+            batches.append(self._next_architecture_batch())
+        if self._recorded is not None and all(map(_is_tensors, batches)):
+            loss, *architecture_loss = self._recorded(*(tensor for each in batches for tensor in each))
+        else:
+            loss, *architecture_loss = self._learn(batches, batch_idx)
+        self.architecture_loss = architecture_loss[0] if architecture_loss else None
         self.advance_lr_schedulers(batch_idx)
         self.iteration += 1
-        return loss.detach()
+        return loss
 
-    def _architecture_step(self, batch: Any, batch_idx: int) -> None:
-        architecture_batch = self._next_architecture_batch()
+    def _learn_from(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """The same of pairs of tensors, one after the other."""
+        return self._learn([tensors[k : k + 2] for k in range(0, len(tensors), 2)], 0)
+
+    def _learn(self, batches: Sequence[Any], batch_idx: int) -> tuple[Tensor, ...]:
+        """The steps on a batch of the weights and on one of the architecture, if there is one; their losses."""
+        architecture_losses = [self._architecture_step(batches[0], batch, batch_idx) for batch in batches[1:]]
+        self.start_step(moves_architecture=False)
+        loss: Tensor = self.training_module.training_step(batches[0], batch_idx)
+        self.advance_optimization(loss, batch_idx, self.gradient_clip_val)
+        return loss.detach(), *architecture_losses
+
+    def _architecture_step(self, batch: Any, architecture_batch: Any, batch_idx: int) -> Tensor:
         self.start_step(moves_architecture=True)
 
         def architecture_loss() -> Tensor:
@@ -164,7 +191,7 @@ class AlternatingModule(SearchModule, DartsLightningModule):
         optimizer = self.architecture_optimizers()
         optimizer.step()
         optimizer.zero_grad()
-        self.architecture_loss = loss
+        return loss
 
     def _average(self, gradients: list[Tensor]) -> list[Tensor]:
         """The mean over the processes, in one exchange."""
@@ -235,6 +262,11 @@ class AlternatingModule(SearchModule, DartsLightningModule):
         """Puts back what ``search_state`` gave."""
         super().load_search_state(state)
         self.architecture_optimizer().load_state_dict(state["architecture_optimizer"])
+
+
+def _is_tensors(batch: Any) -> bool:
+    """Whether a batch is what the restoration recipe draws: two tensors."""
+    return isinstance(batch, tuple | list) and len(batch) == 2 and all(isinstance(t, Tensor) for t in batch)
 
 
 def heaviest(names: Sequence[Any], alpha: Tensor) -> str:

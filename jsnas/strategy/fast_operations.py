@@ -78,7 +78,7 @@ class FastOperationPart:
         self.selected = first.channels // first.partial
         # Where the mixed and the passed channels of an edge end up: first and last columns of a C x C permutation.
         shuffled = torch.arange(first.channels).view(first.partial, self.selected).t().flatten()
-        self.place = torch.eye(first.channels)[shuffled]
+        self.place = torch.eye(first.channels)[shuffled].to(part.reduce.weight)
 
     def __call__(self, x: Tensor) -> Tensor:
         """B x C x H x W to the same shape."""
@@ -158,7 +158,7 @@ def _kernels(parts: Sequence[FastOperationPart], learns: bool) -> dict[str, Tens
     of_label = {edge.label: edge.weights() for edge in edges}  # edges of one label share their parameters
     weights = torch.stack([of_label[edge.label] for edge in edges])  # edges x candidates
     strengths = _strengths(parts, weights)
-    place = first.place.to(weights)
+    place = first.place
     blocks = {kind: [edge[edge.names[k]] for edge in edges] for k, kind in enumerate(kinds)}
     fused = (*dense, *([RDBDil] if RDBDil in blocks else []))  # the kinds with a closing convolution
     with torch.set_grad_enabled(learns):
@@ -169,8 +169,8 @@ def _kernels(parts: Sequence[FastOperationPart], learns: bool) -> dict[str, Tens
 
     alpha = {kind: weights[:, k, None, None] for k, kind in enumerate(kinds)}
     into = place[:, :q] * strengths  # edges x C x q
-    ends_into = torch.eye(q).to(weights) * strengths if _has_loops(q, weights) else into
-    eye = torch.eye(q).to(weights)
+    eye = torch.eye(q, dtype=weights.dtype, device=weights.device)
+    ends_into = eye * strengths if _has_loops(q, weights) else into
     mixed = alpha[Skip] * eye if Skip in alpha else weights.new_zeros(len(weights), q, q)
     bias = weights.new_zeros(len(weights), q, 1)
     first_ends, second_ends = [], []
@@ -242,7 +242,7 @@ def _inner(kind: type[nn.Module], blocks: list[Any]) -> Tensor:
     if kind in _LINEAR_END:
         return torch.stack([block.cell1[-1].weight for block in blocks])
     like = blocks[0].fuse.weight
-    same = _centred(torch.eye(len(like)).to(like)[..., None, None])
+    same = _centred(torch.eye(len(like), dtype=like.dtype, device=like.device)[..., None, None])
     return same.expand(len(blocks), *same.shape)
 
 
@@ -318,6 +318,6 @@ def _in_blocks(x: Tensor, kernel: Tensor) -> Tensor:
 
 def _diagonal(blocks: Tensor) -> Tensor:
     """Kernels of n blocks, E x n x q x q x k x k, on the diagonal of one, E x nq x nq x k x k."""
-    eye = torch.eye(blocks.shape[1]).to(blocks)
+    eye = torch.eye(blocks.shape[1], dtype=blocks.dtype, device=blocks.device)
     spread = blocks.unsqueeze(3) * eye[:, None, :, None, None, None]  # E x n x q x n x q x k x k
     return spread.flatten(3, 4).flatten(1, 2)

@@ -141,7 +141,8 @@ class _WideGradient:
         if not (self.needs_narrow or self.needs_kernel):
             return
         dlogit = torch.ops.aten.sigmoid_backward(dgate, s).mul_(self.weight)
-        narrow, kernel = self.narrow[here], self.kernel
+        # Under autocast their types differ.
+        narrow, kernel = self.narrow[here].to(dlogit.dtype), self.kernel.to(dlogit.dtype)
         repeats = len(kernel) // narrow.shape[1] if kernel.shape[1] == 1 else 1
         groups = narrow.shape[1] // kernel.shape[1] * repeats
         if repeats > 1:  # a depthwise convolution of repeated channels has the faster gradients

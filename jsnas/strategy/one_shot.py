@@ -78,6 +78,7 @@ class AnnealingModule(AlternatingModule):
     """The search loop with a temperature that falls from iteration to iteration."""
 
     settings: GumbelSettings
+    repeats = False  # the temperature is a number of Python's
 
     def on_train_start(self) -> None:
         """Looks up what every step needs."""
@@ -126,6 +127,8 @@ class OnePathLayer(ProxylessMixedLayer):
 
 class OnePathModule(AlternatingModule):
     """The search loop with a path drawn before every step; what is validated is the derived path."""
+
+    repeats = False
 
     def on_train_start(self) -> None:
         """Looks up what every step needs."""

@@ -1,0 +1,128 @@
+"""A step of learning as a CUDA graph: recorded once, then replayed with one launch in place of thousands.
+
+A step of a search has thousands of operations of some microseconds each; issued one by one, a GPU waits for Python.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+WARM_UP = 3  # steps as they are before one is recorded: they choose algorithms and make the optimizers' states
+
+
+class RecordedStep:
+    """A step that is recorded when it has been taken a few times with tensors of the same shapes.
+
+    The numbers are those of the step itself. It is recorded anew when shapes, or a setting or the state of an optimizer
+    change; a step that cannot be recorded goes on as it is, and a warning says so.
+
+    Args:
+        step: From tensors on the device to tensors, with backward pass and optimizers' steps. What it does besides,
+            on the host, is done only while it is recorded.
+        optimizers: Those that it steps.
+        device: A CUDA device.
+    """
+
+    def __init__(
+        self,
+        step: Callable[..., tuple[Tensor, ...]],
+        optimizers: Sequence[torch.optim.Optimizer],
+        device: torch.device,
+    ) -> None:
+        self._step, self._optimizers = step, list(optimizers)
+        # All on one stream: a gradient belongs to the stream on which its weight was first used.
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # missing in torch's types
+        self._condition: list[Any] = []
+        self._taken = 0
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._inputs: list[Tensor] = []
+        self._outputs: tuple[Tensor, ...] = ()
+        self._refused = False
+
+    def __call__(self, *batch: Tensor) -> tuple[Tensor, ...]:
+        """What the step returns; a later call may overwrite it.
+
+        Args:
+            batch: On the device, or in pinned memory of the host once recorded.
+        """
+        if self._refused:
+            return self._step(*batch)
+        condition = self._condition_for(batch)
+        if not _same(condition, self._condition):
+            self._condition, self._taken, self._graph = condition, 0, None
+        if self._graph is None and self._taken < WARM_UP:
+            self._taken += 1
+            return self._take(batch)
+        if self._graph is None:
+            try:
+                self._record(batch)
+            except RuntimeError as error:
+                self._refused, self._graph = True, None
+                reason = str(error).partition("\n")[0]
+                warnings.warn(f"A step could not be recorded as a CUDA graph, so it is slower: {reason}", stacklevel=2)
+                return self._step(*batch)
+        assert self._graph is not None
+        for kept, new in zip(self._inputs, batch, strict=True):
+            kept.copy_(new, non_blocking=True)
+        self._graph.replay()
+        return self._outputs
+
+    def _take(self, batch: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        current = torch.cuda.current_stream(self._stream.device)
+        self._stream.wait_stream(current)
+        with torch.cuda.stream(self._stream), self._settings():
+            outputs = self._step(*batch)
+        current.wait_stream(self._stream)
+        return outputs
+
+    def _record(self, batch: Sequence[Tensor]) -> None:
+        self._inputs = [torch.empty_like(t, device=self._stream.device) for t in batch]
+        graph = torch.cuda.CUDAGraph()
+        # Other threads, such as one that pins batches, go on meanwhile.
+        with (
+            torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"),
+            self._settings(),
+        ):
+            self._outputs = self._step(*self._inputs)
+        self._graph = graph
+
+    @contextlib.contextmanager
+    def _settings(self) -> Iterator[None]:
+        """Optimizers that count their steps on the device, and no copy of a weight kept from an earlier step."""
+        groups = [group for optimizer in self._optimizers for group in optimizer.param_groups]
+        before = [group.get("capturable") for group in groups]
+        for optimizer in self._optimizers:
+            for parameter, state in optimizer.state.items():
+                if "step" in state:
+                    state["step"] = state["step"].to(parameter.device)
+        dtype, enabled = torch.get_autocast_dtype("cuda"), torch.is_autocast_enabled("cuda")
+        try:
+            for group in groups:
+                group["capturable"] = True
+            with torch.autocast("cuda", dtype, enabled, cache_enabled=False):
+                yield
+        finally:  # a state that is saved may be loaded where there is no GPU
+            for group, value in zip(groups, before, strict=True):
+                group["capturable"] = value
+
+    def _condition_for(self, batch: Sequence[Tensor]) -> list[Any]:
+        """What a recording holds for."""
+        shapes = [(t.shape, t.dtype, t.stride()) for t in batch]
+        states = [optimizer.state for optimizer in self._optimizers]  # another one when a state is loaded
+        settings = [
+            {name: value for name, value in group.items() if name not in ("params", "capturable")}
+            for optimizer in self._optimizers
+            for group in optimizer.param_groups
+        ]
+        return [shapes, settings, states]
+
+
+def _same(one: list[Any], other: list[Any]) -> bool:
+    """Whether two conditions have equal shapes and settings, and the very same states."""
+    return bool(other) and one[:2] == other[:2] and all(a is b for a, b in zip(one[2], other[2], strict=True))
