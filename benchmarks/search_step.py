@@ -28,6 +28,7 @@ from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.machine import ceiling, machine, seconds
+from jsnas.cuda_graph import WARM_UP
 from jsnas.memory import keep_freed_memory
 from jsnas.strategy import PartialChannelDARTS, PartialChannelSettings
 from jsnas.strategy.nni_api import DARTS, Trainer
@@ -81,9 +82,9 @@ class Search:
         self.batch = tuple(torch.randint(0, 256, (batch, 3, side, side), dtype=torch.uint8) for side in sides)
 
     def run(self, iterations: int) -> list[float]:
-        """Seconds of each iteration; one more goes before them."""
-        clock = Clock(self.device)
-        loader: Any = DataLoader([self.batch] * (iterations + 1), batch_size=None)  # type: ignore[arg-type]
+        """Seconds of each iteration; those before them do not count: one, on a GPU until one is recorded."""
+        clock, before = Clock(self.device), WARM_UP + 1 if self.device.type == "cuda" else 1
+        loader: Any = DataLoader([self.batch] * (before + iterations), batch_size=None)  # type: ignore[arg-type]
         trainer = Trainer(
             max_epochs=1,
             accelerator="gpu" if self.device.type == "cuda" else "cpu",
@@ -96,7 +97,7 @@ class Search:
             enable_model_summary=False,
         )
         trainer.fit(self.module, self.strategy.train_dataloader(lambda: loader, lambda: loader))
-        return clock.seconds[1:]
+        return clock.seconds[before:]
 
 
 def operations(batch: int, patch: int) -> float:
@@ -125,6 +126,15 @@ def own_peak(make: Callable[[], Search]) -> tuple[float, list[float]]:
     return _status("VmHWM") - before, times
 
 
+def gpu_peak(search: Search) -> float:
+    """MiB of the GPU that a search takes at most above what it holds now."""
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(search.device)
+    before = torch.cuda.memory_allocated(search.device)
+    search.run(2)
+    return (torch.cuda.max_memory_allocated(search.device) - before) / 2**20
+
+
 def _status(name: str) -> float:
     """A figure of Linux's account of this process, in MiB."""
     for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
@@ -135,8 +145,12 @@ def _status(name: str) -> float:
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     device = torch.device(arguments.device)
-    memory = {way: peak_memory(way, arguments) for way in WAYS}
-    searches = {way: Search(way, arguments.batch, arguments.patch, device, arguments.precision) for way in WAYS}
+    memory = {way: peak_memory(way, arguments) for way in WAYS} if device.type == "cpu" else {}
+    searches: dict[str, Search] = {}
+    for way in WAYS:
+        searches[way] = Search(way, arguments.batch, arguments.patch, device, arguments.precision)
+        if device.type == "cuda":  # which tells without a process of its own
+            memory[way] = gpu_peak(searches[way])
     large, large_operations = ceiling(device)
     large()
     times: dict[str, list[float]] = {way: [] for way in (*WAYS, "ceiling")}

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from jsnas.branches import branches_apart
+
 WARM_UP = 3  # steps as they are before one is recorded: they choose algorithms and make the optimizers' states
 
 
@@ -88,6 +90,7 @@ class RecordedStep:
         with (
             torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"),
             self._settings(),
+            branches_apart(),
         ):
             self._outputs = self._step(*self._inputs)
         self._graph = graph

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jsnas.attentions import ATTENTIONS
+from jsnas.branches import branch
 from jsnas.candidates import unknown_block
 from jsnas.errors import InputError
 from jsnas.fusion import CrossScaleFusion
@@ -123,10 +125,16 @@ class Graph(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """The states of all nodes, the input first."""
-        states = [x]
+        states, outputs = [x], dict[Edge, Callable[[], Tensor]]()
         for j, (node, inputs) in enumerate(zip(self.nodes, self.inputs, strict=True), start=1):
-            states.append(node([self.edges[f"{i}_{j}"](states[i]) for i in inputs]))
+            for end in self._ends_from(j - 1):
+                outputs[j - 1, end] = branch(partial(self.edges[f"{j - 1}_{end}"], states[-1]))
+            states.append(node([outputs.pop((i, j))() for i in inputs]))
         return states
+
+    def _ends_from(self, i: int) -> list[int]:
+        """The nodes that edges from node i lead to."""
+        return [j for j, inputs in enumerate(self.inputs, start=1) if i in inputs]
 
 
 class OperationSearchModule(nn.Module):

@@ -142,6 +142,7 @@ def _one_shot_search(
     if state is not None and (state["stopped"] or first >= total):
         return Genotype.load(run.path / "genotype.json")
     device, workers = pick_device(config.device), worker_count(config)
+    pinned = device.type == "cuda"
     streams = {part: patch_stream(data, config, part, ranks) for part in ("weights", "architecture")}
     journal = SearchJournal(run, data, config, state, ranks)
     evaluator = Lightning(
@@ -166,9 +167,9 @@ def _one_shot_search(
             enable_model_summary=False,
             default_root_dir=str(run.path),
         ),
-        train_dataloaders=patch_loader(streams["weights"], first, total, workers),
+        train_dataloaders=patch_loader(streams["weights"], first, total, workers, pinned),
         # Never asked before the warm-up ends: iteration k takes the k-th batch of this stream too.
-        val_dataloaders=patch_loader(streams["architecture"], max(first, warmup), max(total, warmup), workers),
+        val_dataloaders=patch_loader(streams["architecture"], max(first, warmup), max(total, warmup), workers, pinned),
     )
     if budget is not None:
         _apply_budget(strategy, budget)

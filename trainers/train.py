@@ -20,6 +20,7 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
 
 from jsnas.checkpoint import load_checkpoint, save_checkpoint
+from jsnas.cuda_graph import RecordedStep
 from jsnas.data.patches import PatchBatches, dead_workers_reported, patch_loader
 from jsnas.errors import InputError
 from jsnas.export import network_of
@@ -138,7 +139,19 @@ def _fit(
     run.rewind(first)
     ranks.check_start(data.images.sha256(), run.path, first)
 
-    batches = patch_loader(stream, first, total, worker_count(config))
+    def step(lq: Tensor, hq: Tensor) -> tuple[Tensor]:
+        lq, hq = (t.to(memory_format=torch.channels_last) for t in (lq, hq))
+        with fast_end:
+            loss = patch_loss(model, (lq, hq))
+        optimizer.zero_grad(set_to_none=True)
+        fabric.backward(loss)
+        optimizer.step()
+        return (loss.detach(),)
+
+    # Gradients scaled for 16-mixed are looked at by the host in every step.
+    records = fabric.device.type == "cuda" and ranks.count == 1 and config.precision != "16-mixed"
+    take = RecordedStep(step, [adam], fabric.device) if records else step
+    batches = patch_loader(stream, first, total, worker_count(config), pinned=fabric.device.type == "cuda")
     with (
         Progress("train", total, done=first, shown=ranks.first) as progress,
         StopRequest() as stop,
@@ -147,12 +160,7 @@ def _fit(
         for iteration, batch in enumerate(batches, start=first + 1):
             for group in optimizer.param_groups:
                 group["lr"] = config.train.learning_rate * 0.5 ** ((iteration - 1) // config.train.halve_every)
-            lq, hq = (t.to(fabric.device, memory_format=torch.channels_last, non_blocking=True) for t in batch)
-            with fast_end:
-                loss = patch_loss(model, (lq, hq))
-            optimizer.zero_grad(set_to_none=True)
-            fabric.backward(loss)
-            optimizer.step()
+            loss = take(*(t.to(fabric.device, non_blocking=True) for t in batch))[0]
             losses.add(loss)
             if average is not None:
                 _update_average(average, network, config.train.ema_decay, iteration)
@@ -247,6 +255,5 @@ def _update_average(average: JSNet, network: JSNet, decay: float, iteration: int
     """Exponential moving average, its decay raised from 0 so that the start is forgotten."""
     decay = min(decay, iteration / (iteration + 10))
     theirs: Mapping[str, Tensor] = network.state_dict()
-    for name, value in average.state_dict().items():
-        if value.is_floating_point():
-            value.lerp_(theirs[name].to(value.device), 1 - decay)
+    pairs = [(value, theirs[name]) for name, value in average.state_dict().items() if value.is_floating_point()]
+    torch._foreach_lerp_([ours for ours, _ in pairs], [new for _, new in pairs], 1 - decay)

@@ -114,7 +114,9 @@ class PatchBatches(Dataset[tuple[Tensor, Tensor]]):
         return torch.from_numpy(lq), torch.from_numpy(hq)
 
 
-def patch_loader(batches: PatchBatches, first: int, last: int, workers: int) -> DataLoader[tuple[Tensor, Tensor]]:
+def patch_loader(
+    batches: PatchBatches, first: int, last: int, workers: int, pinned: bool = False
+) -> DataLoader[tuple[Tensor, Tensor]]:
     """Loads the batches of iterations ``first`` to ``last - 1``, in order.
 
     Args:
@@ -122,6 +124,7 @@ def patch_loader(batches: PatchBatches, first: int, last: int, workers: int) -> 
         first: The iteration to start at, such as the one a checkpoint was written after.
         last: The iteration to stop before.
         workers: Processes that prepare batches ahead; 0 prepares them in this one.
+        pinned: Whether batches are in memory that a GPU copies from while it computes.
 
     Raises:
         InputError: If the range runs backwards or ``workers`` is negative.
@@ -133,6 +136,7 @@ def patch_loader(batches: PatchBatches, first: int, last: int, workers: int) -> 
         batch_size=None,
         sampler=range(first, last),
         num_workers=workers,
+        pin_memory=pinned,
         persistent_workers=workers > 0,
         generator=torch.Generator(),  # else every loader takes a number from the global generator
     )

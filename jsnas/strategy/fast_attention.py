@@ -13,6 +13,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -29,6 +30,7 @@ from jsnas.attentions import (
     SkipAttention,
     SpatialAttention,
 )
+from jsnas.branches import branch
 from jsnas.native import octets
 from jsnas.native.library import suits
 from jsnas.network import AttentionSearchModule, Graph
@@ -112,16 +114,18 @@ class FastAttentionGraph:
             mixed: Any = self.graph.edges[f"{i}_{j}"]
             for name, weight in zip(mixed.names, mixed.weights().unbind(), strict=True):
                 entries.setdefault(type(mixed[name]), []).append((gates[i, j], mixed[name], weight))
-        _narrow_gates(
-            x,
-            entries.pop(PixelAttention, []),
-            entries.pop(CostEffectiveAttention, []),
-            entries.pop(EnhancedSpatialAttention, []),
-        )
-        for kind, same in entries.items():
-            for (g, block, weight), value in zip(same, _other_values(kind, x, same), strict=True):
-                (g.thin if hasattr(block, "gate") else g.outputs).append(weight * value)
+        narrow = [entries.pop(kind, []) for kind in (PixelAttention, CostEffectiveAttention, EnhancedSpatialAttention)]
+        begun = [branch(partial(_narrow_gates, x, *narrow))]
+        begun += [branch(partial(_other_gates, kind, x, same)) for kind, same in entries.items()]
+        for finish in begun:
+            finish()
         return gates
+
+
+def _other_gates(kind: type[nn.Module], x: Tensor, entries: Entries) -> None:
+    """Gates (or outputs) of blocks of one class that do not begin with a 1x1 convolution of x."""
+    for (g, block, weight), value in zip(entries, _other_values(kind, x, entries), strict=True):
+        (g.thin if hasattr(block, "gate") else g.outputs).append(weight * value)
 
 
 def _fixed(gate: WideGate) -> WideGate:
@@ -141,7 +145,7 @@ Entries = list[tuple[EdgeGates, Any, Tensor]]  # the gates of an edge, a block o
 
 
 def _other_values(kind: type[nn.Module], x: Tensor, entries: Entries) -> list[Tensor]:
-    """Gates (or outputs) of blocks of one class that do not begin with a 1x1 convolution of x."""
+    """The same before they are weighted."""
     if kind is SkipAttention:
         return [x.new_ones(1, 1, 1, 1)] * len(entries)
     if kind in (ChannelAttention, ContrastChannelAttention):
@@ -197,12 +201,9 @@ def _narrow_gates(x: Tensor, pa: Entries, cea: Entries, esa: Entries) -> None:
     )
     widths = [sum(len(b) for _, b in part) for part in _parts(kernels, len(pa), len(cea), len(esa))]
     of_pa, of_cea, of_esa = narrow.split(widths, 1)
-    if pa:
-        _pixel_gates(of_pa, pa)
-    if cea:
-        _cost_effective_gates(of_cea, cea)
-    if esa:
-        _enhanced_gates(of_esa, esa)
+    ways = ((_pixel_gates, of_pa, pa), (_cost_effective_gates, of_cea, cea), (_enhanced_gates, of_esa, esa))
+    for finish in [branch(partial(way, *arguments)) for way, *arguments in ways if arguments[1]]:
+        finish()
 
 
 def _pixel_gates(opened: Tensor, entries: Entries) -> None:

@@ -16,13 +16,15 @@ of all modules are made together, once a pass: it is hundreds of small steps, wh
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from jsnas.branches import branch
 from jsnas.native.library import suits
 from jsnas.network import Graph, OperationSearchModule
 from jsnas.operations import RDBCommon, RDBDil, RDBLight, RDBSep, RDBShallow, Skip, Zero
@@ -97,19 +99,13 @@ class FastOperationPart:
     def _leave(self, state: Tensor, kernel: dict[str, Tensor], edges: int) -> Tensor:
         """What E edges bring to their nodes, B x EC x H x W."""
         x = state[:, : self.selected].contiguous(memory_format=torch.channels_last)
-        y = F.conv2d(state, kernel["state"].flatten(0, 1), kernel["bias"].flatten(), dilation=point_dilation(x))
-        ends: list[Tensor] = []  # maps, each followed by its kernel
+        parts: list[Callable[[], list[Tensor]]] = []  # maps, each followed by its kernel
         if self.dense:
-            opened, second = _open(x, kernel["first"].flatten(0, 1), kernel["second_x"].flatten(0, 1))
-            x1 = opened.relu_()
-            if "inner" in kernel:
-                x1 = _in_blocks(x1, kernel["inner"])
-            y2 = _in_blocks(x1, kernel["second_x1"]).add_(second).relu_()
-            ends += [x1, kernel["first_end"], y2, kernel["second_end"]]
+            parts.append(branch(partial(_dense, x, kernel)))
         if "dilated_first_end" in kernel:
-            x1, x2 = self._dilated(x, kernel, edges)
-            ends += [x1, kernel["dilated_first_end"], x2, kernel["dilated_second_end"]]
-        return self._add_ends(y, ends)
+            parts.append(branch(partial(self._dilated, x, kernel, edges)))
+        y = F.conv2d(state, kernel["state"].flatten(0, 1), kernel["bias"].flatten(), dilation=point_dilation(x))
+        return self._add_ends(y, [tensor for part in parts for tensor in part()])
 
     def _add_ends(self, y: Tensor, ends: list[Tensor]) -> Tensor:
         """Adds what the closing convolutions come to; maps and kernels take turns."""
@@ -120,18 +116,19 @@ class FastOperationPart:
             y = y.add_(_grouped(x, kernel))
         return y
 
-    def _dilated(self, x: Tensor, kernel: dict[str, Tensor], edges: int) -> tuple[Tensor, Tensor]:
-        """Both cells' features of ``rdb_dil``, by edge."""
+    def _dilated(self, x: Tensor, kernel: dict[str, Tensor], edges: int) -> list[Tensor]:
+        """Both cells' features of ``rdb_dil``, by edge, each with its closing kernel."""
 
         def depthwise(x: Tensor, name: str, dilation: int) -> Tensor:
             return dilated_depthwise(x, kernel[name].flatten(0, 1), dilation)
 
         wide = torch.cat([x] * edges, 1)
+        of_x = branch(lambda: depthwise(depthwise(wide, "dilated_x2", 2), "dilated_x3", 3))
         y = depthwise(depthwise(wide, "dilated_first2", 2), "dilated_first3", 3)
         x1 = _points(y, kernel["dilated_first1"])
-        of_x = depthwise(depthwise(wide, "dilated_x2", 2), "dilated_x3", 3)
         of_x1 = depthwise(depthwise(x1, "dilated_x12", 2), "dilated_x13", 3)
-        return x1, _points(of_x, kernel["dilated_x1"], of_x1, kernel["dilated_x11"])
+        x2 = _points(of_x(), kernel["dilated_x1"], of_x1, kernel["dilated_x11"])
+        return [x1, kernel["dilated_first_end"], x2, kernel["dilated_second_end"]]
 
 
 def make_kernels(parts: Sequence[FastOperationPart], device: torch.device, learns: bool = True) -> None:
@@ -271,8 +268,20 @@ def _cells(blocks: list[Any]) -> tuple[list[Any], list[Any]]:
     return [block.cell1 for block in blocks], [block.cell2 for block in blocks]
 
 
+def _dense(x: Tensor, kernel: dict[str, Tensor]) -> list[Tensor]:
+    """Both cells' features of the blocks with dense kernels, by edge, each with its closing kernel."""
+    opened, second = _open(x, kernel["first"].flatten(0, 1), kernel["second_x"].flatten(0, 1))
+    x1 = opened.relu_()
+    if "inner" in kernel:
+        x1 = _in_blocks(x1, kernel["inner"])
+    y2 = _in_blocks(x1, kernel["second_x1"]).add_(second).relu_()
+    return [x1, kernel["first_end"], y2, kernel["second_end"]]
+
+
 def _grouped(x: Tensor, kernel: Tensor) -> Tensor:
     """A convolution that keeps the size; kernel is E x outputs x inputs x k x k, and every edge a group."""
+    if x.is_cuda and len(kernel) > 1:  # a GPU has fast convolutions for large groups alone
+        kernel = _diagonal(kernel.unsqueeze(0))
     side = kernel.shape[-1]
     dilation = point_dilation(x) if side == 1 else 1
     return F.conv2d(x, kernel.flatten(0, 1), padding=side // 2, dilation=dilation, groups=len(kernel))
@@ -311,13 +320,15 @@ def _in_blocks(x: Tensor, kernel: Tensor) -> Tensor:
     if channels == 4 and suits(x):
         y: Tensor = QuadConvolution.apply(x, kernel.flatten(0, 2))
         return y
+    if x.is_cuda:
+        return _grouped(x, kernel.flatten(0, 1))
     together = max(_FULL // channels, 1)
     together = together if blocks % together == 0 else blocks
     return _grouped(x, _diagonal(kernel.unflatten(1, (-1, together)).flatten(0, 1)))
 
 
 def _diagonal(blocks: Tensor) -> Tensor:
-    """Kernels of n blocks, E x n x q x q x k x k, on the diagonal of one, E x nq x nq x k x k."""
+    """Kernels of n blocks, E x n x p x q x k x k, on the diagonal of one, E x np x nq x k x k."""
     eye = torch.eye(blocks.shape[1], dtype=blocks.dtype, device=blocks.device)
-    spread = blocks.unsqueeze(3) * eye[:, None, :, None, None, None]  # E x n x q x n x q x k x k
+    spread = blocks.unsqueeze(3) * eye[:, None, :, None, None, None]  # E x n x p x n x q x k x k
     return spread.flatten(3, 4).flatten(1, 2)

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from jsnas.strategy.gated_edge import MOST_WIDE, GatedEdge, has_triton
 from jsnas.strategy.halves import point_dilation
 from jsnas.strategy.native_gated_sum import NativeGatedSum, suits
 
@@ -58,6 +59,8 @@ class GatedInput:
 
 def gated_sum(inputs: Sequence[GatedInput]) -> Tensor:
     """The node's value y, B x C x H x W."""
+    if inputs[0].x.is_cuda and all(map(_suits_kernels, inputs)):
+        return _by_kernels(inputs)
     groups = [(i.x, i.thin, [(g.narrow, g.kernel, g.bias, g.weight) for g in i.wide]) for i in inputs]
     native = suits(groups)
     tensors: list[Tensor | None] = []
@@ -68,6 +71,35 @@ def gated_sum(inputs: Sequence[GatedInput]) -> Tensor:
     group = functools.partial(_grouped, tuple((len(thin), len(wide)) for _, thin, wide in groups))
     y: Tensor = (NativeGatedSum if native else _GatedSum).apply(group, *tensors)
     return y
+
+
+def _suits_kernels(i: GatedInput) -> bool:
+    """Whether the Triton kernels are there, and made for the gates of an input: those of one of each shape."""
+    kinds = [_kind(t, i.x) for t in i.thin]
+    return has_triton() and len(i.wide) <= MOST_WIDE and None not in kinds and len(set(kinds)) == len(kinds)
+
+
+def _kind(thin: Tensor, x: Tensor) -> str | None:
+    if thin.shape[2:] == (1, 1):
+        return "channel"
+    return "pixel" if thin.shape == (len(x), 1, *x.shape[2:]) else None
+
+
+def _by_kernels(inputs: Sequence[GatedInput]) -> Tensor:
+    """The same on a GPU: torch's convolutions, then one kernel an input."""
+    total: Tensor | None = None
+    for i in inputs:
+        thin = {_kind(t, i.x): t for t in i.thin}
+        channel, pixel = thin.get("channel"), thin.get("pixel")
+        if channel is not None:
+            channel = channel.expand(*i.x.shape[:2], 1, 1).contiguous()
+        wide = [
+            t for g in i.wide for t in (_channels_last(_conv(g.narrow, g.kernel, None)), g.bias, g.weight.contiguous())
+        ]
+        pixel = None if pixel is None else pixel.contiguous()
+        total = GatedEdge.apply(total, _channels_last(i.x), channel, pixel, *wide)
+    assert total is not None
+    return total
 
 
 def _channels_last(x: Tensor) -> Tensor:

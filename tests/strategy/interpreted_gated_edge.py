@@ -1,0 +1,63 @@
+"""The Triton kernels of a gated edge against torch's own derivatives of the formula; ``test_gated_edge`` runs this."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from jsnas.strategy.gated_sum import GatedInput, WideGate, _by_kernels
+
+
+def formula(inputs: list[GatedInput]) -> Tensor:
+    """What it is: sum_i x_i (sum_m t_im + sum_k w_ik sigmoid(conv_ik(n_ik)))."""
+    y = torch.zeros(())
+    for i in inputs:
+        gate = sum(i.thin, torch.zeros(()))
+        for g in i.wide:
+            groups = g.narrow.shape[1] // g.kernel.shape[1]
+            logits = F.conv2d(g.narrow, g.kernel, g.bias, padding=g.kernel.shape[-1] // 2, groups=groups)
+            gate = gate + g.weight * torch.sigmoid(logits)
+        y = y + i.x * gate
+    return y
+
+
+@given(
+    st.lists(st.tuples(st.booleans(), st.sampled_from([None, 1, "batch"]), st.integers(0, 2)), min_size=1, max_size=3),
+    st.tuples(st.integers(1, 3), st.integers(2, 9), st.integers(1, 9)),
+    st.sampled_from([4, 6, 64]),
+    st.integers(0, 2**16),
+)
+@settings(max_examples=25, deadline=None)
+def test_values_and_gradients(
+    gates: list[tuple[bool, int | str | None, int]], size: tuple[int, int, int], channels: int, seed: int
+) -> None:
+    draw = torch.Generator().manual_seed(seed)
+    batch, height, width = size
+
+    def new(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=draw).requires_grad_()
+
+    inputs, leaves = [], []
+    for pixel, channel, wide in gates:
+        thin = [new(batch if channel == "batch" else 1, channels, 1, 1)] if channel else []
+        thin += [new(batch, 1, height, width)] if pixel else []
+        # A depthwise 3x3 kernel with no bias, a 1x1 kernel with one.
+        shapes: list[tuple[tuple[int, ...], bool]] = [((channels, 1, 3, 3), False), ((channels, 2, 1, 1), True)]
+        made = [
+            WideGate(new(batch, 2, height, width), new(*shape), new(channels) if has_bias else None, new())
+            for shape, has_bias in shapes[:wide]
+        ]
+        inputs.append(GatedInput(new(batch, channels, height, width), thin, made))
+        leaves += [inputs[-1].x, *thin, *itertools.chain(*([g.narrow, g.kernel, g.weight] for g in made))]
+        leaves += [g.bias for g in made if g.bias is not None]
+    y, expected = _by_kernels(inputs), formula(inputs)
+    torch.testing.assert_close(y, expected.expand_as(y), rtol=1e-4, atol=1e-5)
+    dy = torch.randn(y.shape, generator=draw)
+    found = torch.autograd.grad(y, leaves, dy)
+    for ours, theirs in zip(found, torch.autograd.grad(expected.expand_as(y), leaves, dy), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)

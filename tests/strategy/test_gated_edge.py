@@ -1,0 +1,21 @@
+"""Triton decides when it is imported whether to interpret its kernels, so a process of its own does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def test_triton_kernels_interpreted_on_the_cpu() -> None:
+    pytest.importorskip("triton", reason="Triton has wheels for Linux alone")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    file = Path(__file__).with_name("interpreted_gated_edge.py")
+    done = subprocess.run(
+        [*command, str(file)], env={**os.environ, "TRITON_INTERPRET": "1"}, capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout
