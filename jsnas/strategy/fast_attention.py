@@ -19,7 +19,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import _WeightNorm
 
 from jsnas.attentions import (
     ChannelAttention,
@@ -34,8 +33,10 @@ from jsnas.branches import branch
 from jsnas.native import octets
 from jsnas.native.library import suits
 from jsnas.network import AttentionSearchModule, Graph
+from jsnas.strategy.attention_kernels import Kernels
 from jsnas.strategy.gated_sum import GatedInput, WideGate, gated_sum
 from jsnas.strategy.halves import point_dilation
+from jsnas.strategy.kernel_blocks import on_diagonal
 from jsnas.strategy.octet_convolution import OctetConvolution
 from jsnas.strategy.partial_channel import MixedAttention, WeightedNode
 from jsnas.strategy.pixel_gates import PixelGates
@@ -81,11 +82,26 @@ class FastAttentionGraph:
 
     Attributes:
         learns: Whether gradients of the blocks' weights are wanted; what is not wanted is not computed.
+        kernels: Those of this pass for every node that edges leave (``join_kernels`` of ``blocks``).
     """
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.learns = True
+        self.kernels: list[Kernels] = []
+        self.blocks: list[dict[type[nn.Module], list[Any]]] = []  # on the edges that leave each node, by class
+        self._places: list[dict[type[nn.Module], list[tuple[int, int]]]] = []  # their ends, and numbers on the edge
+        for i in range(len(graph.nodes)):
+            self.blocks.append({})
+            self._places.append({})
+            for j in self._ends_from(i):
+                mixed: Any = graph.edges[f"{i}_{j}"]
+                for k, name in enumerate(mixed.names):
+                    self.blocks[i].setdefault(type(mixed[name]), []).append(mixed[name])
+                    self._places[i].setdefault(type(mixed[name]), []).append((j, k))
+
+    def _ends_from(self, i: int) -> list[int]:
+        return [j for j, inputs in enumerate(self.graph.inputs, start=1) if i in inputs]
 
     def __call__(self, x: Tensor) -> Tensor:
         """The last node, B x C x H x W."""
@@ -102,29 +118,39 @@ class FastAttentionGraph:
                 outputs += g.outputs
             terms = ([gated_sum(gated)] if gated else []) + outputs
             states.append(sum(terms[1:], terms[0]))
-            gates |= self._open(states[-1], j)
+            if j < len(self.graph.nodes):
+                gates |= self._open(states[-1], j)
         return states[-1]
 
     def _open(self, x: Tensor, i: int) -> dict[tuple[int, int], EdgeGates]:
         """The gates of all edges that leave node i."""
-        leaving = [j for j, inputs in enumerate(self.graph.inputs, start=1) if i in inputs]
-        gates = {(i, j): EdgeGates() for j in leaving}
-        entries: dict[type[nn.Module], Entries] = {}
-        for j in leaving:
-            mixed: Any = self.graph.edges[f"{i}_{j}"]
-            for name, weight in zip(mixed.names, mixed.weights().unbind(), strict=True):
-                entries.setdefault(type(mixed[name]), []).append((gates[i, j], mixed[name], weight))
+        gates = {(i, j): EdgeGates() for j in self._ends_from(i)}
+        weights = {edge: self._weights(*edge) for edge in gates}
+        entries = {
+            kind: [
+                (gates[i, j], block, weights[i, j][k])
+                for block, (j, k) in zip(blocks, self._places[i][kind], strict=True)
+            ]
+            for kind, blocks in self.blocks[i].items()
+        }
+        kernel = self.kernels[i]
         narrow = [entries.pop(kind, []) for kind in (PixelAttention, CostEffectiveAttention, EnhancedSpatialAttention)]
-        begun = [branch(partial(_narrow_gates, x, *narrow))]
-        begun += [branch(partial(_other_gates, kind, x, same)) for kind, same in entries.items()]
+        begun = [branch(partial(_narrow_gates, x, kernel, *narrow))]
+        begun += [branch(partial(_other_gates, kind, x, kernel, same)) for kind, same in entries.items()]
         for finish in begun:
             finish()
         return gates
 
+    def _weights(self, i: int, j: int) -> tuple[Tensor, ...]:
+        """The candidates' weights on an edge."""
+        mixed: Any = self.graph.edges[f"{i}_{j}"]
+        weights: tuple[Tensor, ...] = mixed.weights().unbind()
+        return weights
 
-def _other_gates(kind: type[nn.Module], x: Tensor, entries: Entries) -> None:
+
+def _other_gates(kind: type[nn.Module], x: Tensor, kernel: Kernels, entries: Entries) -> None:
     """Gates (or outputs) of blocks of one class that do not begin with a 1x1 convolution of x."""
-    for (g, block, weight), value in zip(entries, _other_values(kind, x, entries), strict=True):
+    for (g, block, weight), value in zip(entries, _other_values(kind, x, kernel, entries), strict=True):
         (g.thin if hasattr(block, "gate") else g.outputs).append(weight * value)
 
 
@@ -144,7 +170,7 @@ def _by_shape(thin: Sequence[Tensor]) -> list[Tensor]:
 Entries = list[tuple[EdgeGates, Any, Tensor]]  # the gates of an edge, a block on it, its weight
 
 
-def _other_values(kind: type[nn.Module], x: Tensor, entries: Entries) -> list[Tensor]:
+def _other_values(kind: type[nn.Module], x: Tensor, kernel: Kernels, entries: Entries) -> list[Tensor]:
     """The same before they are weighted."""
     if kind is SkipAttention:
         return [x.new_ones(1, 1, 1, 1)] * len(entries)
@@ -154,70 +180,49 @@ def _other_values(kind: type[nn.Module], x: Tensor, entries: Entries) -> list[Te
         if kind is ContrastChannelAttention:
             variance = (x - statistic).square().mean((2, 3), keepdim=True)
             statistic = variance.clamp_min(1e-12).sqrt() + statistic
-        blocks = [block for _, block, _ in entries]
-        (squeeze, squeeze_bias), (excite, excite_bias) = (_joined(blocks, name) for name in ("squeeze", "excite"))
-        y = F.relu(F.conv2d(statistic, squeeze, squeeze_bias))
-        return list(torch.sigmoid(F.conv2d(y, excite, excite_bias, groups=len(blocks))).chunk(len(blocks), 1))
+        name = "cca" if kind is ContrastChannelAttention else "ca"
+        y = F.relu(F.conv2d(statistic, *_of(kernel, f"{name}_squeeze")))
+        y = F.conv2d(y, *_of(kernel, f"{name}_excite"), groups=len(entries))
+        return list(torch.sigmoid(y).chunk(len(entries), 1))
     if kind is SpatialAttention:
         y = torch.cat([x.amax(1, keepdim=True), x.mean(1, keepdim=True)], 1)
-        kernel = torch.cat([block.conv.weight for _, block, _ in entries])
-        bias = torch.cat([block.conv.bias for _, block, _ in entries])
-        return list(torch.sigmoid(F.conv2d(y, kernel, bias, padding=2)).split(1, 1))
+        return list(torch.sigmoid(F.conv2d(y, *_of(kernel, "sa"), padding=2)).split(1, 1))
     return [block.gate(x) if hasattr(block, "gate") else block(x) for _, block, _ in entries]
 
 
-def _joined(blocks: Sequence[Any], name: str) -> tuple[Tensor, Tensor]:
-    """Kernel and bias of one layer of several blocks, one after the other; weight-normalised layers in one go."""
-    layers = [getattr(block, name) for block in blocks]
-    if not all(_is_weight_normed(layer) for layer in layers):
-        return _stacked(layers)
-    originals = [layer.parametrizations.weight for layer in layers]
-    size = torch.cat([each.original0 for each in originals])
-    direction = torch.cat([each.original1 for each in originals])
-    return torch._weight_norm(direction, size, 0), torch.cat([layer.bias for layer in layers])
+def _of(kernel: Kernels, name: str) -> tuple[Tensor, Tensor]:
+    """Kernel and bias."""
+    return kernel[name], kernel[f"{name}_bias"]
 
 
-def _stacked(layers: Sequence[Any]) -> tuple[Tensor, Tensor]:
-    """Kernels and biases of layers, one after the other."""
-    return torch.cat([layer.weight for layer in layers]), torch.cat([layer.bias for layer in layers])
-
-
-def _is_weight_normed(layer: nn.Module) -> bool:
-    """Whether a layer's weight is normalised by output channel, and nothing else."""
-    found = getattr(layer, "parametrizations", {})
-    return list(found) == ["weight"] and [(type(p), getattr(p, "dim", None)) for p in found["weight"]] == [
-        (_WeightNorm, 0)
-    ]
-
-
-def _narrow_gates(x: Tensor, pa: Entries, cea: Entries, esa: Entries) -> None:
+def _narrow_gates(x: Tensor, kernel: Kernels, pa: Entries, cea: Entries, esa: Entries) -> None:
     """Gates that begin with a 1x1 convolution of x to few channels: one convolution for all of them."""
-    kernels = [(b.layers[0].weight, b.layers[0].bias) for _, b, _ in pa]
-    kernels += [(b.squeeze.weight, b.squeeze.bias) for _, b, _ in (*cea, *esa)]
-    if not kernels:
+    if not (pa or cea or esa):
         return
-    narrow = F.conv2d(
-        x, torch.cat([w for w, _ in kernels]), torch.cat([b for _, b in kernels]), dilation=point_dilation(x)
-    )
-    widths = [sum(len(b) for _, b in part) for part in _parts(kernels, len(pa), len(cea), len(esa))]
+    narrow = F.conv2d(x, *_of(kernel, "narrow"), dilation=point_dilation(x))
+    widths = [sum(_narrow(block).out_channels for _, block, _ in part) for part in (pa, cea, esa)]
     of_pa, of_cea, of_esa = narrow.split(widths, 1)
     ways = ((_pixel_gates, of_pa, pa), (_cost_effective_gates, of_cea, cea), (_enhanced_gates, of_esa, esa))
-    for finish in [branch(partial(way, *arguments)) for way, *arguments in ways if arguments[1]]:
+    for finish in [branch(partial(way, opened, kernel, same)) for way, opened, same in ways if same]:
         finish()
 
 
-def _pixel_gates(opened: Tensor, entries: Entries) -> None:
+def _narrow(block: Any) -> Any:
+    """The convolution that such a gate begins with."""
+    return block.layers[0] if type(block) is PixelAttention else block.squeeze
+
+
+def _pixel_gates(opened: Tensor, kernel: Kernels, entries: Entries) -> None:
     """``pa`` of all edges at once, by loops in C or by convolutions with blocks on their diagonal."""
     if suits(opened):
         values = [(*_values(block.layers[2]), *_values(block.layers[4]), weight) for _, block, weight in entries]
         for (g, _, _), gate in zip(entries, PixelGates.apply(opened, *itertools.chain(*values)), strict=True):
             g.thin.append(gate)
         return
-    y = F.relu(opened)
+    y, edges = F.relu(opened), len(entries)
     for k in (2, 4):
-        layers = [block.layers[k] for _, block, _ in entries]
-        kernel = torch.block_diag(*(layer.weight[:, :, 0, 0] for layer in layers))[:, :, None, None]
-        y = F.conv2d(y, kernel, torch.cat([layer.bias for layer in layers]), dilation=point_dilation(y))
+        of_edges, bias = _of(kernel, f"pa_{k}")
+        y = F.conv2d(y, on_diagonal(of_edges.unflatten(0, (1, edges, -1)))[0], bias, dilation=point_dilation(y))
         y = y.relu_() if k == 2 else y.sigmoid_()
     for (g, _, weight), gate in zip(entries, y.split(1, 1), strict=True):
         g.thin.append(weight * gate)
@@ -227,23 +232,27 @@ def _values(conv: Any) -> tuple[Tensor, Tensor]:
     return conv.weight, conv.bias
 
 
-def _cost_effective_gates(opened: Tensor, entries: Entries) -> None:
+def _cost_effective_gates(opened: Tensor, kernel: Kernels, entries: Entries) -> None:
     """``cea``."""
-    for (g, block, weight), narrow in zip(entries, opened.chunk(len(entries), 1), strict=True):
-        g.wide.append(WideGate(narrow, block.expand.weight, None, weight))
+    edges = len(entries)
+    expand = kernel["cea_expand"].chunk(edges) if "cea_expand" in kernel else [b.expand.weight for _, b, _ in entries]
+    for (g, _, weight), narrow, last in zip(entries, opened.chunk(edges, 1), expand, strict=True):
+        g.wide.append(WideGate(narrow, last, None, weight))
 
 
-def _enhanced_gates(opened: Tensor, entries: Entries) -> None:
+def _enhanced_gates(opened: Tensor, kernel: Kernels, entries: Entries) -> None:
     """``esa``: its narrow convolutions grouped by edge."""
     edges = len(entries)
-    strided = _stacked([block.stride for _, block, _ in entries])
-    y = F.max_pool2d(F.conv2d(opened, *strided, stride=2, groups=edges), 7, 3)
+    y = F.max_pool2d(F.conv2d(opened, *_of(kernel, "esa_stride"), stride=2, groups=edges), 7, 3)
     for k in (0, 2, 4):
-        y = _in_groups(y, *_stacked([block.convs[k] for _, block, _ in entries]), relu=k < 4)
-    short = _in_groups(opened, *_stacked([block.shortcut for _, block, _ in entries]), relu=False)
+        y = _in_groups(y, *_of(kernel, f"esa_{k}"), relu=k < 4)
+    short = _in_groups(opened, *_of(kernel, "esa_shortcut"), relu=False)
     y = F.interpolate(y, short.shape[-2:], mode="bilinear", align_corners=False).add_(short)
-    for (g, block, weight), narrow in zip(entries, y.chunk(edges, 1), strict=True):
-        g.wide.append(WideGate(narrow, block.expand.weight, block.expand.bias, weight))
+    expand, bias = [b.expand.weight for _, b, _ in entries], [b.expand.bias for _, b, _ in entries]
+    if "esa_expand" in kernel:
+        expand, bias = (list(part.chunk(edges)) for part in _of(kernel, "esa_expand"))
+    for (g, _, weight), narrow, last, last_bias in zip(entries, y.chunk(edges, 1), expand, bias, strict=True):
+        g.wide.append(WideGate(narrow, last, last_bias, weight))
 
 
 def _in_groups(x: Tensor, kernel: Tensor, bias: Tensor, relu: bool) -> Tensor:
@@ -255,9 +264,3 @@ def _in_groups(x: Tensor, kernel: Tensor, bias: Tensor, relu: bool) -> Tensor:
     dilation = point_dilation(x) if side == 1 else 1
     y = F.conv2d(x, kernel, bias, padding=side // 2, dilation=dilation, groups=x.shape[1] // kernel.shape[1])
     return y.relu_() if relu else y
-
-
-def _parts(items: Sequence[Any], *lengths: int) -> list[Sequence[Any]]:
-    """Consecutive parts of the given lengths."""
-    ends = list(itertools.accumulate(lengths))
-    return [items[end - length : end] for end, length in zip(ends, lengths, strict=True)]

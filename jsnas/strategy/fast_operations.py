@@ -30,6 +30,7 @@ from jsnas.network import Graph, OperationSearchModule
 from jsnas.operations import RDBCommon, RDBDil, RDBLight, RDBSep, RDBShallow, Skip, Zero
 from jsnas.strategy.dilated_depthwise import dilated_depthwise
 from jsnas.strategy.halves import point_dilation
+from jsnas.strategy.kernel_blocks import on_diagonal
 from jsnas.strategy.partial_channel import PartialChannelEdge, WeightedNode
 from jsnas.strategy.quad_convolution import FromQuad, QuadConvolution, QuadPoints, QuadSum
 
@@ -131,16 +132,18 @@ class FastOperationPart:
         return [x1, kernel["dilated_first_end"], x2, kernel["dilated_second_end"]]
 
 
-def make_kernels(parts: Sequence[FastOperationPart], device: torch.device, learns: bool = True) -> None:
+def make_kernels(parts: Sequence[FastOperationPart], dtype: torch.dtype | None = None, learns: bool = True) -> None:
     """Gives every part its kernels for the next pass; the parts have the same candidates and sizes.
 
     Args:
         parts: Those that get kernels.
-        device: Theirs.
+        dtype: The type that convolutions take under autocast, or ``None`` for that of the weights.
         learns: Whether gradients of the blocks' weights are wanted; kernels of weights alone need none without.
     """
-    with torch.autocast(device.type, enabled=False):
-        kernels = _kernels(parts, learns and torch.is_grad_enabled())
+    kernels = {
+        name: kernel.to(dtype or kernel.dtype)
+        for name, kernel in _kernels(parts, learns and torch.is_grad_enabled()).items()
+    }
     sizes = [edges for part in parts for edges in part.leaving]
     pieces = {name: kernel.split(sizes) for name, kernel in kernels.items()}
     nodes = iter([{name: piece[k] for name, piece in pieces.items()} for k in range(len(sizes))])
@@ -281,7 +284,7 @@ def _dense(x: Tensor, kernel: dict[str, Tensor]) -> list[Tensor]:
 def _grouped(x: Tensor, kernel: Tensor) -> Tensor:
     """A convolution that keeps the size; kernel is E x outputs x inputs x k x k, and every edge a group."""
     if x.is_cuda and len(kernel) > 1:  # a GPU has fast convolutions for large groups alone
-        kernel = _diagonal(kernel.unsqueeze(0))
+        kernel = on_diagonal(kernel.unsqueeze(0))
     side = kernel.shape[-1]
     dilation = point_dilation(x) if side == 1 else 1
     return F.conv2d(x, kernel.flatten(0, 1), padding=side // 2, dilation=dilation, groups=len(kernel))
@@ -324,11 +327,4 @@ def _in_blocks(x: Tensor, kernel: Tensor) -> Tensor:
         return _grouped(x, kernel.flatten(0, 1))
     together = max(_FULL // channels, 1)
     together = together if blocks % together == 0 else blocks
-    return _grouped(x, _diagonal(kernel.unflatten(1, (-1, together)).flatten(0, 1)))
-
-
-def _diagonal(blocks: Tensor) -> Tensor:
-    """Kernels of n blocks, E x n x p x q x k x k, on the diagonal of one, E x np x nq x k x k."""
-    eye = torch.eye(blocks.shape[1], dtype=blocks.dtype, device=blocks.device)
-    spread = blocks.unsqueeze(3) * eye[:, None, :, None, None, None]  # E x n x p x n x q x k x k
-    return spread.flatten(3, 4).flatten(1, 2)
+    return _grouped(x, on_diagonal(kernel.unflatten(1, (-1, together)).flatten(0, 1)))

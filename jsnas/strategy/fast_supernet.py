@@ -7,6 +7,7 @@ parameters; while the fast form is in place their parts compute through it. Both
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch.nn.utils.parametrize import ParametrizationList
 
 from jsnas.fast_end import FastEnd
 from jsnas.network import JointSearchModule, RestorationNetwork
+from jsnas.strategy.attention_kernels import join_kernels
 from jsnas.strategy.fast_attention import FastAttentionGraph, suits_attentions
 from jsnas.strategy.fast_operations import FastOperationPart, make_kernels, suits_operations
 from jsnas.strategy.halves import Halves, point_dilation
@@ -74,7 +76,7 @@ class FastSupernet:
             if suits_attentions(attention):
                 self._attentions.append(FastAttentionGraph(attention.graph))
                 self._put(attention, self._attentions[-1])
-        if self._operations or self._halves is not None:
+        if self._operations or self._attentions or self._halves is not None:
             self._put(supernet, self._pass_of(supernet.forward))
 
     def weights_learn(self, learn: bool) -> None:
@@ -100,22 +102,33 @@ class FastSupernet:
         self._replaced, self._attentions, self._operations, self._points = [], [], [], []
 
     def _pass_of(self, forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-        """A pass of the supernet that begins with the operations' kernels, and goes in halves where it should."""
+        """A pass of the supernet that begins with all kernels, and goes in halves where it should."""
 
         def with_kernels(x: Tensor) -> Tensor:
-            if self._operations:
-                make_kernels(self._operations, x.device, self._weights_learn)
+            self._make_kernels(x.device.type)
             if self._halves is None or not torch.is_grad_enabled() or len(x) < 2:
                 return forward(x)
             leaves = self._architecture + (self._weights if self._weights_learn else [])
-            kernels = [tensor for part in self._operations for here in part.kernels for tensor in here.values()]
-            for part in self._operations:
+            parts: list[FastOperationPart | FastAttentionGraph] = [*self._operations, *self._attentions]
+            kernels = [tensor for part in parts for here in part.kernels for tensor in here.values()]
+            for part in parts:
                 # Leaves of both halves: what led to the kernels has its gradient once, from the sum.
                 part.kernels = [{name: _leaf(tensor) for name, tensor in here.items()} for here in part.kernels]
-            inner = [tensor for part in self._operations for here in part.kernels for tensor in here.values()]
+            inner = [tensor for part in parts for here in part.kernels for tensor in here.values()]
             return self._halves(forward, x, kernels + leaves, inner + leaves)
 
         return with_kernels
+
+    def _make_kernels(self, device_type: str) -> None:
+        """Those of all modules for the next pass."""
+        dtype = torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else None
+        nodes = [blocks for graph in self._attentions for blocks in graph.blocks]
+        with torch.autocast(device_type, enabled=False):
+            if self._operations:
+                make_kernels(self._operations, dtype, self._weights_learn)
+            joined = iter(join_kernels(nodes, dtype, self._weights_learn))
+        for graph in self._attentions:
+            graph.kernels = list(itertools.islice(joined, len(graph.blocks)))
 
     def _put(self, module: nn.Module, fast: Any) -> None:
         module.__dict__["forward"] = fast

@@ -200,7 +200,7 @@ def test_what_a_step_does_not_use_is_not_computed_and_the_rest_stays() -> None:
 def test_kernels_of_weights_alone_learn_in_the_weights_step_only(learns: bool) -> None:
     network = supernet(JointSearchSpace("sr", 2, **SMALL))
     parts = [FastOperationPart(m.operation_part) for m in network.modules() if isinstance(m, JointSearchModule)]
-    make_kernels(parts, torch.device("cpu"), learns)
+    make_kernels(parts, learns=learns)
     kernels = [here for part in parts for here in part.kernels]
     assert kernels
     alone = {"first", "second_x", "second_x1", "inner"}

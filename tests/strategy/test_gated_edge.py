@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -10,8 +11,8 @@ from pathlib import Path
 import pytest
 
 
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton has wheels for Linux alone")
 def test_triton_kernels_interpreted_on_the_cpu() -> None:
-    pytest.importorskip("triton", reason="Triton has wheels for Linux alone")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     file = Path(__file__).with_name("interpreted_gated_edge.py")
     done = subprocess.run(
