@@ -29,7 +29,9 @@ from jsnas.data.h5 import H5Images
 from jsnas.data.images import write_png
 from jsnas.data.pack import pack
 from jsnas.data.patches import PatchBatches, patch_loader
+from jsnas.dense_groups import DenseGroups
 from jsnas.export import network_of
+from jsnas.fast_end import FastEnd
 from jsnas.task import Task
 from trainers.patch_loss import patch_loss
 
@@ -44,9 +46,11 @@ def measure(
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's types
     optimizer = torch.optim.Adam(network.parameters(), lr=2e-4, fused=True)
 
+    fast_form = DenseGroups(network) if device.type == "cuda" else FastEnd(network)
+
     def learn(lq: Tensor, hq: Tensor) -> tuple[Tensor]:
         lq, hq = (t.to(memory_format=torch.channels_last) for t in (lq, hq))
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16), fast_form:
             loss = patch_loss(network, (lq, hq))
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)

@@ -5,7 +5,6 @@ Read from top to bottom: open the data, build the network, step, validate, keep 
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import math
 import sys
@@ -22,6 +21,7 @@ from torch import Tensor
 from jsnas.checkpoint import load_checkpoint, save_checkpoint
 from jsnas.cuda_graph import RecordedStep
 from jsnas.data.patches import PatchBatches, dead_workers_reported, patch_loader
+from jsnas.dense_groups import DenseGroups
 from jsnas.errors import InputError
 from jsnas.export import network_of
 from jsnas.fast_end import FastEnd
@@ -122,8 +122,7 @@ def _fit(
     model, optimizer = fabric.setup(network, adam)
     average = copy.deepcopy(network).requires_grad_(False) if config.train.ema_decay else None
 
-    on_cpu = fabric.device.type == "cpu"  # where it was measured
-    fast_end: contextlib.AbstractContextManager[None] = FastEnd(network) if on_cpu else contextlib.nullcontext()
+    fast_form = FastEnd(network) if fabric.device.type == "cpu" else DenseGroups(network)  # each where it was measured
     card, gallery = ModelCard(network, data, config), Gallery(data)
     first, best_psnr = 0, -math.inf
     losses = LossMeter(fabric.device, resuming_advice("train.learning_rate"), ranks)
@@ -141,7 +140,7 @@ def _fit(
 
     def step(lq: Tensor, hq: Tensor) -> tuple[Tensor]:
         lq, hq = (t.to(memory_format=torch.channels_last) for t in (lq, hq))
-        with fast_end:
+        with fast_form:
             loss = patch_loss(model, (lq, hq))
         optimizer.zero_grad(set_to_none=True)
         fabric.backward(loss)

@@ -30,13 +30,13 @@ from jsnas.attentions import (
     SpatialAttention,
 )
 from jsnas.branches import branch
+from jsnas.dense_groups import conv_in_groups, dense_kernel
 from jsnas.native import octets
 from jsnas.native.library import suits
 from jsnas.network import AttentionSearchModule, Graph
 from jsnas.strategy.attention_kernels import Kernels
 from jsnas.strategy.gated_sum import GatedInput, WideGate, gated_sum
 from jsnas.strategy.halves import point_dilation
-from jsnas.strategy.kernel_blocks import on_diagonal
 from jsnas.strategy.octet_convolution import OctetConvolution
 from jsnas.strategy.partial_channel import MixedAttention, WeightedNode
 from jsnas.strategy.pixel_gates import PixelGates
@@ -182,7 +182,7 @@ def _other_values(kind: type[nn.Module], x: Tensor, kernel: Kernels, entries: En
             statistic = variance.clamp_min(1e-12).sqrt() + statistic
         name = "cca" if kind is ContrastChannelAttention else "ca"
         y = F.relu(F.conv2d(statistic, *_of(kernel, f"{name}_squeeze")))
-        y = F.conv2d(y, *_of(kernel, f"{name}_excite"), groups=len(entries))
+        y = conv_in_groups(y, *_of(kernel, f"{name}_excite"), groups=len(entries))
         return list(torch.sigmoid(y).chunk(len(entries), 1))
     if kind is SpatialAttention:
         y = torch.cat([x.amax(1, keepdim=True), x.mean(1, keepdim=True)], 1)
@@ -222,7 +222,7 @@ def _pixel_gates(opened: Tensor, kernel: Kernels, entries: Entries) -> None:
     y, edges = F.relu(opened), len(entries)
     for k in (2, 4):
         of_edges, bias = _of(kernel, f"pa_{k}")
-        y = F.conv2d(y, on_diagonal(of_edges.unflatten(0, (1, edges, -1)))[0], bias, dilation=point_dilation(y))
+        y = F.conv2d(y, dense_kernel(of_edges, edges), bias, dilation=point_dilation(y))
         y = y.relu_() if k == 2 else y.sigmoid_()
     for (g, _, weight), gate in zip(entries, y.split(1, 1), strict=True):
         g.thin.append(weight * gate)
@@ -243,7 +243,7 @@ def _cost_effective_gates(opened: Tensor, kernel: Kernels, entries: Entries) -> 
 def _enhanced_gates(opened: Tensor, kernel: Kernels, entries: Entries) -> None:
     """``esa``: its narrow convolutions grouped by edge."""
     edges = len(entries)
-    y = F.max_pool2d(F.conv2d(opened, *_of(kernel, "esa_stride"), stride=2, groups=edges), 7, 3)
+    y = F.max_pool2d(conv_in_groups(opened, *_of(kernel, "esa_stride"), stride=2, groups=edges), 7, 3)
     for k in (0, 2, 4):
         y = _in_groups(y, *_of(kernel, f"esa_{k}"), relu=k < 4)
     short = _in_groups(opened, *_of(kernel, "esa_shortcut"), relu=False)
@@ -262,5 +262,6 @@ def _in_groups(x: Tensor, kernel: Tensor, bias: Tensor, relu: bool) -> Tensor:
         return made
     side = kernel.shape[2]
     dilation = point_dilation(x) if side == 1 else 1
-    y = F.conv2d(x, kernel, bias, padding=side // 2, dilation=dilation, groups=x.shape[1] // kernel.shape[1])
+    groups = x.shape[1] // kernel.shape[1]
+    y = conv_in_groups(x, kernel, bias, padding=side // 2, dilation=dilation, groups=groups)
     return y.relu_() if relu else y

@@ -25,12 +25,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jsnas.branches import branch
+from jsnas.dense_groups import conv_in_groups, on_diagonal
 from jsnas.native.library import suits
 from jsnas.network import Graph, OperationSearchModule
 from jsnas.operations import RDBCommon, RDBDil, RDBLight, RDBSep, RDBShallow, Skip, Zero
 from jsnas.strategy.dilated_depthwise import dilated_depthwise
 from jsnas.strategy.halves import point_dilation
-from jsnas.strategy.kernel_blocks import on_diagonal
 from jsnas.strategy.partial_channel import PartialChannelEdge, WeightedNode
 from jsnas.strategy.quad_convolution import FromQuad, QuadConvolution, QuadPoints, QuadSum
 
@@ -283,11 +283,9 @@ def _dense(x: Tensor, kernel: dict[str, Tensor]) -> list[Tensor]:
 
 def _grouped(x: Tensor, kernel: Tensor) -> Tensor:
     """A convolution that keeps the size; kernel is E x outputs x inputs x k x k, and every edge a group."""
-    if x.is_cuda and len(kernel) > 1:  # a GPU has fast convolutions for large groups alone
-        kernel = on_diagonal(kernel.unsqueeze(0))
     side = kernel.shape[-1]
     dilation = point_dilation(x) if side == 1 else 1
-    return F.conv2d(x, kernel.flatten(0, 1), padding=side // 2, dilation=dilation, groups=len(kernel))
+    return conv_in_groups(x, kernel.flatten(0, 1), padding=side // 2, dilation=dilation, groups=len(kernel))
 
 
 def _centred(kernel: Tensor) -> Tensor:

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from jsnas.dense_groups import conv_in_groups
 from jsnas.strategy.gated_edge import MOST_WIDE, GatedEdge, has_triton
 from jsnas.strategy.halves import point_dilation
 from jsnas.strategy.native_gated_sum import NativeGatedSum, suits
@@ -208,7 +208,7 @@ def _repeated(x: Tensor, times: int) -> Tensor:
 
 def _conv(narrow: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
     groups = narrow.shape[1] // kernel.shape[1]
-    return F.conv2d(narrow, kernel, bias, 1, kernel.shape[-1] // 2, _dilation(kernel), groups)
+    return conv_in_groups(narrow, kernel, bias, 1, kernel.shape[-1] // 2, _dilation(kernel), groups)
 
 
 def _dilation(kernel: Tensor) -> int:

@@ -1,0 +1,81 @@
+"""Convolutions in groups as one dense convolution, with zeros between the groups: what a GPU is faster at.
+
+cuDNN computes small groups one by one, or without tensor cores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+MOST_CHANNELS = 128  # that a dense kernel takes in; beyond, its zeros cost more than the groups
+
+
+def on_diagonal(blocks: Tensor) -> Tensor:
+    """Kernels of n blocks, E x n x p x q x k x k, on the diagonal of one, E x np x nq x k x k."""
+    eye = torch.eye(blocks.shape[1], dtype=blocks.dtype, device=blocks.device)
+    spread = blocks.unsqueeze(3) * eye[:, None, :, None, None, None]  # E x n x p x n x q x k x k
+    return spread.flatten(3, 4).flatten(1, 2)
+
+
+def dense_kernel(kernel: Tensor, groups: int) -> Tensor:
+    """The kernel without groups of a convolution in groups: O x I x k x k to O x (groups x I) x k x k."""
+    return on_diagonal(kernel.reshape(1, groups, -1, *kernel.shape[1:]))[0]
+
+
+def conv_in_groups(
+    x: Tensor,
+    kernel: Tensor,
+    bias: Tensor | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] | str = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+) -> Tensor:
+    """``F.conv2d``, on a GPU dense.
+
+    Args:
+        x: B x C x H x W.
+        kernel: O x (C / groups) x k x k.
+        bias: O.
+        stride: As for ``F.conv2d``.
+        padding: The same.
+        dilation: The same.
+        groups: Of C and O channels.
+    """
+    if x.is_cuda and groups > 1 and x.shape[1] <= MOST_CHANNELS:
+        kernel, groups = dense_kernel(kernel, groups), 1
+    return F.conv2d(x, kernel, bias, stride, padding, dilation, groups)
+
+
+class DenseGroups:
+    """In a ``with`` block the convolutions of a network that have groups go this way; it stays what it is.
+
+    Args:
+        network: With any layers.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self._layers = [
+            m for m in network.modules() if isinstance(m, nn.Conv2d) and m.groups > 1 and m.padding_mode == "zeros"
+        ]
+
+    def __enter__(self) -> None:
+        for layer in self._layers:
+            layer.__dict__["_conv_forward"] = _forward_of(layer)
+
+    def __exit__(self, *error: object) -> None:
+        for layer in self._layers:
+            del layer.__dict__["_conv_forward"]
+
+
+def _forward_of(layer: nn.Conv2d) -> Callable[[Tensor, Tensor, Tensor | None], Tensor]:
+    """What ``nn.Conv2d`` does with its input, weight and bias."""
+
+    def forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return conv_in_groups(x, weight, bias, layer.stride, layer.padding, layer.dilation, layer.groups)
+
+    return forward
