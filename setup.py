@@ -88,6 +88,8 @@ setup(
             "typst>=0.13,<1",
             "import-linter>=2.1",
             "build>=1.2",
+            # To interpret the kernels of GPUs; torch brings it where there is one.
+            "triton>=3.2; platform_system == 'Linux' and platform_machine == 'x86_64'",
         ],
     },
 )

@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jsnas.branches import branch
-from jsnas.dense_groups import conv_in_groups, on_diagonal
+from jsnas.dense_groups import conv_in_groups, dense_kernel, on_diagonal
 from jsnas.native.library import suits
 from jsnas.network import Graph, OperationSearchModule
 from jsnas.operations import RDBCommon, RDBDil, RDBLight, RDBSep, RDBShallow, Skip, Zero
@@ -311,8 +311,15 @@ def _points(*terms: Tensor) -> Tensor:
     if _has_loops(terms[1].shape[1], terms[0]):
         y: Tensor = QuadPoints.apply(*terms)
         return y
-    maps = [_grouped(x, kernel) for x, kernel in zip(terms[::2], terms[1::2], strict=True)]
+    of_kernel = _product if terms[0].is_cuda else _grouped
+    maps = [of_kernel(x, kernel) for x, kernel in zip(terms[::2], terms[1::2], strict=True)]
     return sum(maps[1:], maps[0]).relu_()
+
+
+def _product(x: Tensor, kernel: Tensor) -> Tensor:
+    """A 1x1 convolution as a product of matrices: cuDNN's gradient of such a kernel of 12 channels takes 0.3 ms."""
+    dense = dense_kernel(kernel.flatten(0, 1), len(kernel))[:, :, 0, 0]
+    return F.linear(x.permute(0, 2, 3, 1), dense).permute(0, 3, 1, 2)
 
 
 def _in_blocks(x: Tensor, kernel: Tensor) -> Tensor:

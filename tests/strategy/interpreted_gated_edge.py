@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from jsnas.strategy import PartialChannelDARTS, PartialChannelSettings
+from jsnas.strategy.fast_supernet import FastSupernet
+from jsnas.strategy.gated_edge import GatedEdge
 from jsnas.strategy.gated_sum import GatedInput, WideGate, _by_kernels
+from search_spaces import JointSearchSpace
 
 
 def formula(inputs: list[GatedInput]) -> Tensor:
@@ -61,3 +66,25 @@ def test_values_and_gradients(
     found = torch.autograd.grad(y, leaves, dy)
     for ours, theirs in zip(found, torch.autograd.grad(expected.expand_as(y), leaves, dy), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_the_supernet_by_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    space = JointSearchSpace("sr", 2, 1, 16, 16)
+    PartialChannelDARTS(PartialChannelSettings()).mutate_model(space)
+    x, target = 255 * torch.rand(2, 3, 15, 16), 255 * torch.rand(2, 3, 30, 32)
+    parameters = list(space.parameters())
+
+    def gradients() -> Tensor:
+        loss = F.l1_loss(space(x), target)
+        return torch.cat([gradient.flatten() for gradient in torch.autograd.grad(loss, parameters)])
+
+    plain = gradients()
+    FastSupernet(space)
+    monkeypatch.setattr(torch.Tensor, "is_cuda", True)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+    called = []
+    apply = GatedEdge.apply
+    monkeypatch.setattr(GatedEdge, "apply", lambda *arguments: called.append(1) or apply(*arguments))
+    torch.testing.assert_close(gradients(), plain, rtol=1e-3, atol=1e-5 * float(plain.abs().max()))
+    assert len(called) == 6  # the edges of an attention graph of four nodes

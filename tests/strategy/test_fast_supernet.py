@@ -120,6 +120,25 @@ def test_values_and_all_gradients(make: Any, settings: dict[str, Any]) -> None:
     assert all("forward" not in module.__dict__ for module in network.modules())
 
 
+@pytest.mark.parametrize(
+    ("make", "settings"),
+    [
+        (lambda: JointSearchSpace("sr", 2, **SMALL), {}),
+        (lambda: JointSearchSpace("denoise", 1, **SMALL), {"partial": 2}),
+        (lambda: AttentionSearchSpace("denoise", 1, 1, 24, attentions=list(ATTENTIONS)), {}),
+    ],
+    ids=["paper", "gray", "all attentions"],
+)
+def test_the_way_of_a_gpu(make: Any, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dense convolutions and products of matrices; what the Triton kernels do is held in ``test_gated_edge``."""
+    network = supernet(make(), **settings)
+    x = 255 * torch.rand(2, 3 if network.task_name == "sr" else 1, 17, 22, dtype=torch.float64)
+    plain = values(network, x)
+    FastSupernet(network)
+    monkeypatch.setattr(torch.Tensor, "is_cuda", True)
+    assert_equal(values(network, x), plain)
+
+
 @pytest.mark.parametrize(("channels", "partial"), [(4, 1), (4, 2), (4, 4), (8, 2), (8, 4), (16, 4), (20, 4), (32, 2)])
 @settings(max_examples=6, deadline=None, derandomize=True)
 @given(data=st.data())
