@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import torch
@@ -17,7 +16,9 @@ from torch.utils._pytree import tree_leaves
 
 T = TypeVar("T")
 
-_free: ContextVar[list[torch.cuda.Stream] | None] = ContextVar("free streams of a recording", default=None)
+# The free streams of the recording that goes on, if one does; a process has one at a time. A plain list, because
+# torch.compile cannot read a ContextVar.
+_recording: list[list[torch.cuda.Stream]] = []
 
 
 def branch(compute: Callable[[], T]) -> Callable[[], T]:
@@ -29,9 +30,9 @@ def branch(compute: Callable[[], T]) -> Callable[[], T]:
     Returns:
         What gives its value, waiting for it; to be called once.
     """
-    free = _free.get()
-    if free is None:
+    if not _recording:
         return compute
+    free = _recording[-1]
     here = torch.cuda.current_stream()
     side = free.pop() if free else torch.cuda.Stream(here.device)  # type: ignore[no-untyped-call]
     side.wait_stream(here)
@@ -49,12 +50,12 @@ def branch(compute: Callable[[], T]) -> Callable[[], T]:
 @contextlib.contextmanager
 def branches_apart() -> Iterator[None]:
     """Within, branches run on streams of their own; the current stream is being recorded."""
-    token = _free.set([])
+    _recording.append([])
     try:
         with _Crossings():  # type: ignore[no-untyped-call]
             yield
     finally:
-        _free.reset(token)
+        _recording.pop()
 
 
 def reads(*tensors: torch.Tensor | None) -> None:

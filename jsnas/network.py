@@ -125,7 +125,8 @@ class Graph(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """The states of all nodes, the input first."""
-        states, outputs = [x], dict[Edge, Callable[[], Tensor]]()
+        states = [x]
+        outputs: dict[Edge, Callable[[], Tensor]] = {}
         for j, (node, inputs) in enumerate(zip(self.nodes, self.inputs, strict=True), start=1):
             for end in self._ends_from(j - 1):
                 outputs[j - 1, end] = branch(partial(self.edges[f"{j - 1}_{end}"], states[-1]))

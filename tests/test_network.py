@@ -126,3 +126,14 @@ def test_a_genotype_of_another_task_is_refused() -> None:
 def test_settings_out_of_range_are_refused(values: tuple[int, ...]) -> None:
     with pytest.raises(InputError):
         NetworkSettings(*values)
+
+
+def test_torch_compile_takes_the_network_in_one_piece() -> None:
+    torch.manual_seed(0)
+    network = JSNet(
+        Genotype.load("jsnet-sr"), NetworkSettings(image_channels=3, scale=2, modules=1, channels=16)
+    ).eval()
+    x = 255 * torch.rand(1, 3, 16, 15)
+    whole = torch.compile(network, fullgraph=True, backend="eager")
+    with torch.no_grad():
+        torch.testing.assert_close(whole(x), network(x))
