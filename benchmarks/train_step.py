@@ -57,7 +57,7 @@ def measure(
         optimizer.step()
         return (loss.detach(),)
 
-    take = RecordedStep(learn, [optimizer], device) if device.type == "cuda" else learn
+    take = RecordedStep(learn, [optimizer], network, device) if device.type == "cuda" else learn
 
     def step(batch: tuple[Tensor, Tensor]) -> None:
         take(*(t.to(device, non_blocking=True) for t in batch))

@@ -7,6 +7,7 @@ replays it fills up with the small ones. Elsewhere parts are computed where thei
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -17,8 +18,8 @@ from torch.utils._pytree import tree_leaves
 T = TypeVar("T")
 
 # The free streams of the recording that goes on, if one does; a process has one at a time. A plain list, because
-# torch.compile cannot read a ContextVar.
-_recording: list[list[torch.cuda.Stream]] = []
+# torch.compile cannot read a ContextVar. Beside it the thread that records: others compute as elsewhere.
+_recording: list[tuple[int, list[torch.cuda.Stream]]] = []
 
 
 def branch(compute: Callable[[], T]) -> Callable[[], T]:
@@ -32,7 +33,9 @@ def branch(compute: Callable[[], T]) -> Callable[[], T]:
     """
     if not _recording:
         return compute
-    free = _recording[-1]
+    thread, free = _recording[-1]
+    if thread != threading.get_ident():
+        return compute
     here = torch.cuda.current_stream()
     side = free.pop() if free else torch.cuda.Stream(here.device)  # type: ignore[no-untyped-call]
     side.wait_stream(here)
@@ -50,7 +53,7 @@ def branch(compute: Callable[[], T]) -> Callable[[], T]:
 @contextlib.contextmanager
 def branches_apart() -> Iterator[None]:
     """Within, branches run on streams of their own; the current stream is being recorded."""
-    _recording.append([])
+    _recording.append((threading.get_ident(), []))
     try:
         with _Crossings():  # type: ignore[no-untyped-call]
             yield

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from jsnas.branches import branches_apart
+from jsnas.host_state import HostState
 
 WARM_UP = 3  # steps as they are before one is recorded: they choose algorithms and make the optimizers' states
 
@@ -21,13 +22,15 @@ WARM_UP = 3  # steps as they are before one is recorded: they choose algorithms 
 class RecordedStep:
     """A step that is recorded when it has been taken a few times with tensors of the same shapes.
 
-    The numbers are those of the step itself. It is recorded anew when shapes, or a setting or the state of an optimizer
-    change; a step that cannot be recorded goes on as it is, and a warning says so.
+    The numbers are those of the step itself, where it works on tensors in place and draws random numbers on the device
+    alone. It is recorded anew when shapes, or a setting or the state of an optimizer change; a step that cannot be
+    recorded, or that is seen to change what a recording does not hold, goes on as it is, and a warning says so.
 
     Args:
         step: From tensors on the device to tensors, with backward pass and optimizers' steps. What it does besides,
             on the host, is done only while it is recorded.
         optimizers: Those that it steps.
+        module: What it trains.
         device: A CUDA device.
     """
 
@@ -35,9 +38,10 @@ class RecordedStep:
         self,
         step: Callable[..., tuple[Tensor, ...]],
         optimizers: Sequence[torch.optim.Optimizer],
+        module: nn.Module,
         device: torch.device,
     ) -> None:
-        self._step, self._optimizers = step, list(optimizers)
+        self._step, self._optimizers, self._module = step, list(optimizers), module
         # All on one stream: a gradient belongs to the stream on which its weight was first used.
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # missing in torch's types
         self._condition: list[Any] = []
@@ -48,10 +52,10 @@ class RecordedStep:
         self._refused = False
 
     def __call__(self, *batch: Tensor) -> tuple[Tensor, ...]:
-        """What the step returns; a later call may overwrite it.
+        """What the step returns.
 
         Args:
-            batch: On the device, or in pinned memory of the host once recorded.
+            batch: On the device.
         """
         if self._refused:
             return self._step(*batch)
@@ -60,20 +64,28 @@ class RecordedStep:
             self._condition, self._taken, self._graph = condition, 0, None
         if self._graph is None and self._taken < WARM_UP:
             self._taken += 1
-            return self._take(batch)
+            before = HostState(self._module)
+            outputs = self._take(batch)
+            if reason := before.changed():
+                self._refuse(reason)
+            return outputs
         if self._graph is None:
+            current = torch.cuda.current_stream(self._stream.device)
             try:
                 self._record(batch)
             except RuntimeError as error:
-                self._refused, self._graph = True, None
-                reason = str(error).partition("\n")[0]
-                warnings.warn(f"A step could not be recorded as a CUDA graph, so it is slower: {reason}", stacklevel=2)
-                return self._step(*batch)
-        assert self._graph is not None
+                torch.cuda.set_stream(current)  # torch does not, where a recording cannot be ended
+                self._refuse(_cause(error))
+        if self._graph is None:  # out of the handler, which holds what the failed attempt has computed
+            return self._step(*batch)
         for kept, new in zip(self._inputs, batch, strict=True):
             kept.copy_(new, non_blocking=True)
         self._graph.replay()
-        return self._outputs
+        return tuple(output.clone() for output in self._outputs)  # the next replay overwrites them
+
+    def _refuse(self, reason: str) -> None:
+        self._refused, self._graph, self._inputs, self._outputs = True, None, [], ()
+        warnings.warn(f"A step could not be recorded as a CUDA graph, so it is slower: {reason}", stacklevel=3)
 
     def _take(self, batch: Sequence[Tensor]) -> tuple[Tensor, ...]:
         current = torch.cuda.current_stream(self._stream.device)
@@ -124,6 +136,13 @@ class RecordedStep:
             for group in optimizer.param_groups
         ]
         return [shapes, settings, states]
+
+
+def _cause(error: BaseException) -> str:
+    """The first line of what led to an error: at the end of a recording torch raises one that tells nothing."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return str(error).partition("\n")[0]
 
 
 def _same(one: list[Any], other: list[Any]) -> bool:

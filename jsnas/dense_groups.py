@@ -59,9 +59,7 @@ class DenseGroups:
     """
 
     def __init__(self, network: nn.Module) -> None:
-        self._layers = [
-            m for m in network.modules() if isinstance(m, nn.Conv2d) and m.groups > 1 and m.padding_mode == "zeros"
-        ]
+        self._layers = [m for m in network.modules() if isinstance(m, nn.Conv2d) and _is_in_groups(m)]
 
     def __enter__(self) -> None:
         for layer in self._layers:
@@ -70,6 +68,12 @@ class DenseGroups:
     def __exit__(self, *error: object) -> None:
         for layer in self._layers:
             del layer.__dict__["_conv_forward"]
+
+
+def _is_in_groups(layer: nn.Conv2d) -> bool:
+    """Whether a layer has groups and computes as torch's own; a block's may do something else with its kernel."""
+    own = type(layer)._conv_forward is nn.Conv2d._conv_forward
+    return own and layer.groups > 1 and layer.padding_mode == "zeros"
 
 
 def _forward_of(layer: nn.Conv2d) -> Callable[[Tensor, Tensor, Tensor | None], Tensor]:

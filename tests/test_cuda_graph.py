@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable
 
@@ -47,14 +48,19 @@ def trained(record: bool, iterations: int, rate: Callable[[int], float] = lambda
         optimizer.step()
         return (loss.detach(),)
 
-    take = RecordedStep(step, [optimizer], device) if record else step
+    take = RecordedStep(step, [optimizer], network, device) if record else step
+    early = {}
     losses = []
     for k in range(iterations):
         optimizer.param_groups[0]["lr"] = rate(k)
         if k == 12:  # as when a guard goes back to an earlier state
-            optimizer.load_state_dict(optimizer.state_dict())
-        losses.append(take(torch.rand(2, 8, 33, 31, generator=draw, dtype=torch.float64, device=device))[0].clone())
+            optimizer.load_state_dict(early)
+        losses.append(take(torch.rand(2, 8, 33, 31, generator=draw, dtype=torch.float64, device=device))[0])
+        if k == 6:
+            early = copy.deepcopy(optimizer.state_dict())
     assert not optimizer.param_groups[0]["capturable"]
+    if isinstance(take, RecordedStep):
+        assert take._graph is not None
     return [torch.stack(losses), *network.parameters()]
 
 
@@ -66,7 +72,7 @@ def test_a_recorded_training_is_the_training(rate: Callable[[int], float]) -> No
 
 def test_a_step_that_waits_for_a_number_goes_on_as_it_is_and_says_so() -> None:
     device = torch.device("cuda")
-    step = RecordedStep(lambda x: (x * x.sum().item(),), [], device)
+    step = RecordedStep(lambda x: (x * x.sum().item(),), [], nn.Identity(), device)
     x = torch.ones(3, device=device)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -18,7 +18,12 @@ class RestorationModule(LightningModule):
         betas: Adam's decay rates.
         weight_decay: Adam's weight decay.
         fused: Whether Adam steps all parameters in one go; gradients scaled for 16-mixed cannot be clipped then.
+
+    Attributes:
+        repeats: Every step does the same with other numbers and nothing on the host, so that a GPU can replay one.
     """
+
+    repeats = True
 
     def __init__(
         self, learning_rate: float, betas: tuple[float, float], weight_decay: float, fused: bool = True

@@ -149,7 +149,7 @@ def _fit(
 
     # Gradients scaled for 16-mixed are looked at by the host in every step.
     records = fabric.device.type == "cuda" and ranks.count == 1 and config.precision != "16-mixed"
-    take = RecordedStep(step, [adam], fabric.device) if records else step
+    take = RecordedStep(step, [adam], network, fabric.device) if records else step
     batches = patch_loader(stream, first, total, worker_count(config), pinned=fabric.device.type == "cuda")
     with (
         Progress("train", total, done=first, shown=ranks.first) as progress,

@@ -113,8 +113,9 @@ class AlternatingModule(SearchModule, DartsLightningModule):
         """Looks up what every step needs."""
         self._alphas = self.arch_parameters()
         self._weights = self.weight_parameters()
+        self._recorded = None  # that of a run that was cut short
         if self.repeats and self._can_be_recorded():
-            self._recorded = RecordedStep(self._learn_from, self.trainer.optimizers, self.device)
+            self._recorded = RecordedStep(self._learn_from, self.trainer.optimizers, self, self.device)
         # What is there by now stays: a million objects that Python's collector need not walk in every few iterations.
         gc.collect()
         gc.freeze()
@@ -126,7 +127,9 @@ class AlternatingModule(SearchModule, DartsLightningModule):
         gc.unfreeze()
 
     def _can_be_recorded(self) -> bool:
-        """Whether the steps are on one GPU, and none waits for a number from it."""
+        """Whether the steps are on one GPU, none waits for a number from it, and the training module says it may."""
+        if not getattr(self.training_module, "repeats", False):  # a user's own may log, or count its steps
+            return False
         waits = getattr(self.settings, "second_order", False) or str(self.trainer.precision).startswith("16")
         return self.device.type == "cuda" and self.trainer.world_size == 1 and not waits
 

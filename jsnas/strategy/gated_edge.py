@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,9 +17,16 @@ MOST_WIDE = 2  # wide gates that the kernels take
 
 
 @functools.cache
-def has_triton() -> bool:
-    """Whether torch came with Triton, as it does where there are GPUs."""
-    return importlib.util.find_spec("triton") is not None
+def has_triton(device: torch.device) -> bool:
+    """Whether Triton's kernels run on a GPU: torch brings Triton, and Triton needs a C compiler on its first launch."""
+    x = torch.ones(1, 1, 2, 2, device=device)
+    try:
+        GatedEdge.apply(None, x, None, x, *[])
+    except Exception as error:  # whatever it lacks, torch's operations do the same
+        reason = str(error).strip().partition("\n")[0]
+        warnings.warn(f"Triton does not run on {device}, so a search is slower: {reason}", stacklevel=2)
+        return False
+    return True
 
 
 class GatedEdge(torch.autograd.Function):
@@ -39,7 +46,10 @@ class GatedEdge(torch.autograd.Function):
         reads(total, x, channel, pixel, *wide)
         y = torch.empty_like(x)
         given = [x, channel, pixel, *_both(wide)]
-        kernels.forward[_grid(x)](y, *_pointers([total, *given], x), *_sizes(x), total is not None, *_constants(given))
+        with torch.cuda.device_of(x):  # Triton launches on the current one
+            kernels.forward[_grid(x)](
+                y, *_pointers([total, *given], x), *_sizes(x), total is not None, *_constants(given)
+            )
         ctx.save_for_backward(x, channel, pixel, *wide)
         ctx.has_total = total is not None
         return y
@@ -60,7 +70,8 @@ class GatedEdge(torch.autograd.Function):
         channels = x.shape[1]
         sums = torch.empty(images, tiles, 3 * channels + 2, dtype=torch.float32, device=x.device)
         rooms = [room if room is not None else x for room in (dpixel, *dlogits)]
-        kernels.backward[tiles, images](dy, *_pointers(given, x), dx, *rooms, sums, *_sizes(x), *_constants(given))
+        with torch.cuda.device_of(x):
+            kernels.backward[tiles, images](dy, *_pointers(given, x), dx, *rooms, sums, *_sizes(x), *_constants(given))
         by_image = sums.sum(1)
         by_weight = by_image.sum(0)
         dchannel = None if channel is None else by_image[:, :channels, None, None]

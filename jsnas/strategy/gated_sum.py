@@ -75,10 +75,10 @@ def gated_sum(inputs: Sequence[GatedInput]) -> Tensor:
 
 def _suits_kernels(i: GatedInput) -> bool:
     """Whether the Triton kernels are there, and made for an input: not of doubles, with one thin gate of each shape."""
-    if not has_triton() or i.x.dtype == torch.float64 or len(i.wide) > MOST_WIDE:
+    if i.x.dtype == torch.float64 or len(i.wide) > MOST_WIDE:
         return False
     kinds = [_kind(t, i.x) for t in i.thin]
-    return None not in kinds and len(set(kinds)) == len(kinds)
+    return None not in kinds and len(set(kinds)) == len(kinds) and has_triton(i.x.device)
 
 
 def _kind(thin: Tensor, x: Tensor) -> str | None:

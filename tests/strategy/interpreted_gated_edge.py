@@ -13,7 +13,7 @@ from torch import Tensor
 
 from jsnas.strategy import PartialChannelDARTS, PartialChannelSettings
 from jsnas.strategy.fast_supernet import FastSupernet
-from jsnas.strategy.gated_edge import GatedEdge
+from jsnas.strategy.gated_edge import GatedEdge, has_triton
 from jsnas.strategy.gated_sum import GatedInput, WideGate, _by_kernels
 from search_spaces import JointSearchSpace
 
@@ -83,6 +83,7 @@ def test_the_supernet_by_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     FastSupernet(space)
     monkeypatch.setattr(torch.Tensor, "is_cuda", True)
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+    assert has_triton(x.device)  # which tries a kernel, once
     called = []
     apply = GatedEdge.apply
     monkeypatch.setattr(GatedEdge, "apply", lambda *arguments: called.append(1) or apply(*arguments))

@@ -9,6 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+from jsnas.strategy.gated_edge import has_triton
 
 
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton has wheels for Linux alone")
@@ -20,3 +23,10 @@ def test_triton_kernels_interpreted_on_the_cpu() -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 passed" in done.stdout
+
+
+def test_where_triton_does_not_run_torch_stands_in_and_says_so() -> None:
+    """As on a CPU, for which it compiles nothing."""
+    has_triton.cache_clear()
+    with pytest.warns(UserWarning, match="Triton does not run on cpu"):
+        assert not has_triton(torch.device("cpu"))
