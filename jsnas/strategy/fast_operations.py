@@ -31,6 +31,7 @@ from jsnas.network import Graph, OperationSearchModule
 from jsnas.operations import RDBCommon, RDBDil, RDBLight, RDBSep, RDBShallow, Skip, Zero
 from jsnas.strategy.dilated_depthwise import dilated_depthwise
 from jsnas.strategy.halves import point_dilation
+from jsnas.strategy.native_operations import has_loops, leave
 from jsnas.strategy.partial_channel import PartialChannelEdge, WeightedNode
 from jsnas.strategy.quad_convolution import FromQuad, QuadConvolution, QuadPoints, QuadSum
 
@@ -99,6 +100,8 @@ class FastOperationPart:
 
     def _leave(self, state: Tensor, kernel: dict[str, Tensor], edges: int) -> Tensor:
         """What E edges bring to their nodes, B x EC x H x W."""
+        if has_loops(self.selected, state, kernel):
+            return leave(state, kernel)
         x = state[:, : self.selected].contiguous(memory_format=torch.channels_last)
         parts: list[Callable[[], list[Tensor]]] = []  # maps, each followed by its kernel
         if self.dense:
