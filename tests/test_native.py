@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,14 +16,19 @@ from jsnas.export import network_of
 from jsnas.fast import fast_network
 from jsnas.native import gated_sum as native
 from jsnas.native import library
-from jsnas.native.library import compiled
-from jsnas.strategy.gated_sum import GatedInput, WideGate, gated_sum
+from jsnas.native.library import compiled, last
+from jsnas.strategy.gated_sum import EdgeTerm, WideGate, gated_sums
 
 pytestmark = pytest.mark.skipif(not compiled(), reason="the loops were not compiled: there was no compiler")
 
 
-def inputs_of(images: int, channels: int, rows: int, columns: int, maps: int, forms: str) -> list[GatedInput]:
-    """Random maps and gates: c one value a channel, p a pixel, o the same for all, d depthwise, w pointwise."""
+def node_of(
+    images: int, channels: int, rows: int, columns: int, edges: int, forms: str
+) -> tuple[Tensor, list[EdgeTerm]]:
+    """A random map, and edges: c one value a channel, p a pixel, o the same for all, d depthwise, w pointwise.
+
+    Every second edge has a total already.
+    """
 
     def random(*shape: int) -> Tensor:
         return torch.randn(shape).requires_grad_()
@@ -35,43 +41,57 @@ def inputs_of(images: int, channels: int, rows: int, columns: int, maps: int, fo
         return WideGate(narrow, random(channels, channels // 8, 1, 1), random(channels), weight)
 
     sizes = {"c": (images, channels, 1, 1), "p": (images, 1, rows, columns), "o": (1, 1, 1, 1)}
-    return [
-        GatedInput(
-            random(images, channels, rows, columns),
+    return random(images, channels, rows, columns), [
+        EdgeTerm(
+            random(images, channels, rows, columns) if k % 2 else None,
             [random(*sizes[form]) for form in forms if form in sizes],
             [wide(form) for form in forms if form in "dw"],
         )
-        for _ in range(maps)
+        for k in range(edges)
     ]
 
 
-def flat(inputs: list[GatedInput]) -> list[Tensor]:
-    wide = [(g.narrow, g.kernel, g.bias, g.weight) for i in inputs for g in i.wide]
-    return [t for i in inputs for t in (i.x, *i.thin)] + [t for gate in wide for t in gate if t is not None]
+def flat(x: Tensor, edges: list[EdgeTerm]) -> list[Tensor]:
+    wide = [(g.narrow, g.kernel, g.bias, g.weight) for e in edges for g in e.wide]
+    given_ = [x, *(t for e in edges for t in (e.total, *e.thin)), *(t for gate in wide for t in gate)]
+    return [t for t in given_ if t is not None]
 
 
-def by_formula(inputs: list[GatedInput], tensors: list[Tensor]) -> Tensor:
-    """The sum from ``flat`` tensors of any type."""
+def by_formula(edges: list[EdgeTerm], tensors: list[Tensor]) -> Tensor:
+    """What the edges come to, one after the other, from ``flat`` tensors of any type."""
     values = iter(tensors)
-    maps = [(next(values), [next(values) for _ in i.thin]) for i in inputs]
-    total = torch.zeros_like(maps[0][0])
-    for (x, thin), given_ in zip(maps, inputs, strict=True):
+    x = next(values)
+    maps = [(None if e.total is None else next(values), [next(values) for _ in e.thin]) for e in edges]
+    ys = []
+    for (total, thin), edge in zip(maps, edges, strict=True):
         gate = sum(thin, torch.zeros_like(x))
-        for wide in given_.wide:
+        for wide in edge.wide:
             narrow, kernel = next(values), next(values)
             bias = None if wide.bias is None else next(values)
             groups = narrow.shape[1] // kernel.shape[1]
             logits = F.conv2d(narrow, kernel, bias, padding=kernel.shape[2] // 2, groups=groups)
             gate = gate + next(values) * torch.sigmoid(logits)
-        total = total + x * gate
-    return total
+        ys.append(x * gate if total is None else total + x * gate)
+    return torch.cat(ys)
+
+
+def in_place(edges: list[EdgeTerm]) -> list[EdgeTerm]:
+    """Totals that may be changed."""
+    return [replace(e, total=None if e.total is None else last(e.total).clone()) for e in edges]
+
+
+def by_loops(x: Tensor, edges: list[EdgeTerm]) -> Tensor:
+    """The same by the loops in C."""
+    ys = gated_sums(x, in_place(edges))
+    assert {type(y.grad_fn).__name__ for y in ys} == {"NativeGatedSumBackward"}
+    return torch.cat(ys)
 
 
 @pytest.mark.parametrize("forms", ["cpdw", "odw", "pd", "w", "c", "dd", "cpdww"])
 @pytest.mark.parametrize("shape", [(2, 64, 5, 9), (1, 16, 1, 2), (3, 48, 4, 3), (1, 128, 2, 6), (2, 64, 40, 64)])
 def test_values_and_gradients(forms: str, shape: tuple[int, int, int, int], vectors: None) -> None:
     torch.manual_seed(len(forms))
-    check(inputs_of(*shape, maps=2, forms=forms))
+    check(*node_of(*shape, edges=3, forms=forms))
 
 
 @settings(max_examples=40, deadline=None)
@@ -80,17 +100,16 @@ def test_values_and_gradients_of_any_shape(data: Any) -> None:
     torch.manual_seed(0)
     shape = [data.draw(st.integers(least, most)) for least, most in ((1, 3), (1, 5), (1, 12), (2, 12))]
     forms = data.draw(st.text("dw", max_size=8)) + data.draw(st.sampled_from(["", "c", "p", "o", "cp", "op"]))
-    check(inputs_of(shape[0], 16 * shape[1], *shape[2:], maps=data.draw(st.integers(1, 4)), forms=forms or "c"))
+    check(*node_of(shape[0], 16 * shape[1], *shape[2:], edges=data.draw(st.integers(1, 4)), forms=forms or "c"))
 
 
-def check(inputs: list[GatedInput]) -> None:
-    y = gated_sum(inputs)
-    assert type(y.grad_fn).__name__ == "NativeGatedSumBackward"
-    exact = [t.detach().double().requires_grad_() for t in flat(inputs)]
-    expected = by_formula(inputs, exact)
+def check(x: Tensor, edges: list[EdgeTerm]) -> None:
+    y = by_loops(x, edges)
+    tensors = flat(x, edges)
+    exact = [t.detach().double().requires_grad_() for t in tensors]
+    expected = by_formula(edges, exact)
     dy, rounding = torch.randn_like(y), 4e-7 * y.numel() ** 0.5
     assert_close(y, expected, rounding)
-    tensors = flat(inputs)
     found = torch.autograd.grad(y, tensors, dy)
     for gradient, tensor, right in zip(found, tensors, torch.autograd.grad(expected, exact, dy.double()), strict=True):
         assert gradient.shape == tensor.shape
@@ -104,44 +123,44 @@ def assert_close(found: Tensor, expected: Tensor, rounding: float) -> None:
 
 def test_any_number_of_threads_gives_the_same_bits() -> None:
     torch.manual_seed(0)
-    inputs, threads = inputs_of(3, 64, 37, 20, maps=2, forms="cpdw"), torch.get_num_threads()
-    dy, results = torch.randn(3, 64, 37, 20), []
+    (x, edges), threads = node_of(3, 64, 37, 20, edges=2, forms="cpdw"), torch.get_num_threads()
+    dy, results = torch.randn(6, 64, 37, 20), []
     try:
         for number in (1, 2, 5):
             torch.set_num_threads(number)
-            y = gated_sum(inputs)
-            results.append([y, *torch.autograd.grad(y, flat(inputs), dy)])
+            y = by_loops(x, edges)
+            results.append([y, *torch.autograd.grad(y, flat(x, edges), dy)])
     finally:
         torch.set_num_threads(threads)
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
 
-@pytest.mark.parametrize("wanted", ["x", "thin", "narrow", "kernel", "bias", "weight"])
+@pytest.mark.parametrize("wanted", ["x", "total", "thin", "narrow", "kernel", "bias", "weight"])
 def test_each_gradient_alone(wanted: str) -> None:
     """What nobody wants is not computed, and what is wanted does not depend on it."""
     torch.manual_seed(0)
-    inputs = inputs_of(2, 32, 6, 5, maps=2, forms="cpdw")
-    dy = torch.randn(2, 32, 6, 5)
-    chosen = [getattr(i, wanted) for i in inputs] if wanted == "x" else []
-    chosen += [t for i in inputs for t in i.thin] if wanted == "thin" else []
-    if not chosen:
-        chosen = [getattr(g, wanted) for i in inputs for g in i.wide if getattr(g, wanted) is not None]
-    expected = torch.autograd.grad(gated_sum(inputs), chosen, dy)
+    x, edges = node_of(2, 32, 6, 5, edges=2, forms="cpdw")
+    dy = torch.randn(4, 32, 6, 5)
+    of_edges: list[Any] = [t for e in edges for t in ([e.total] if wanted == "total" else e.thin)]
+    if wanted not in ("total", "thin"):
+        of_edges = [getattr(g, wanted) for e in edges for g in e.wide] if wanted != "x" else [x]
+    chosen = [t for t in of_edges if t is not None]
+    expected = torch.autograd.grad(by_loops(x, edges), chosen, dy)
     kept = {id(t) for t in chosen}
 
     def fixed(t: Any) -> Any:
         return t if t is None or id(t) in kept else t.detach()
 
     held = [
-        GatedInput(
-            fixed(i.x),
-            [fixed(t) for t in i.thin],
-            [WideGate(fixed(g.narrow), fixed(g.kernel), fixed(g.bias), fixed(g.weight)) for g in i.wide],
+        EdgeTerm(
+            fixed(e.total),
+            [fixed(t) for t in e.thin],
+            [WideGate(fixed(g.narrow), fixed(g.kernel), fixed(g.bias), fixed(g.weight)) for g in e.wide],
         )
-        for i in inputs
+        for e in edges
     ]
-    alone = torch.autograd.grad(gated_sum(held), chosen, dy)
+    alone = torch.autograd.grad(torch.cat(gated_sums(fixed(x), in_place(held))), chosen, dy)
     assert all(torch.equal(a, b) for a, b in zip(alone, expected, strict=True))
 
 

@@ -82,9 +82,7 @@ static void finish_gate(const Scratch *own, int64_t gate, const Gate *g, const S
 typedef struct {
     const Edge *edges;
     const Shape *shape;
-    float *y;
-    const float *dy;
-    int64_t count, parts, next;
+    int64_t count, back, parts, next;
     int failed;
 } Pass;
 
@@ -134,29 +132,26 @@ static void work(void *shared) {
     for (int64_t part; (part = take(&pass->next)) < pass->parts;)
         for (int64_t k = 0; k < pass->count; k++) {
             const Edge *e = pass->edges + k;
-            if (pass->dy)
-                CALL(s->channels, backward, &own, e, s, pass->dy, part);
+            if (pass->back)
+                CALL(s->channels, backward, &own, e, s, part);
             else
-                CALL(s->channels, forward, &own, e, s, pass->y, k > 0, rows * part / pass->parts,
-                     rows * (part + 1) / pass->parts);
+                CALL(s->channels, forward, &own, e, s, rows * part / pass->parts, rows * (part + 1) / pass->parts);
         }
     free(block);
 }
 
-/* y = sum of the edges. Returns 0, or 1 where memory is short. */
-int jsnas_gated_sum(const Edge *edges, int64_t count, float *y, const Shape *shape, Parallel parallel,
-                    int64_t threads) {
+/* The edges' y, in their order. Returns 0, or 1 where memory is short. */
+int jsnas_gated_sum(const Edge *edges, int64_t count, const Shape *shape, Parallel parallel, int64_t threads) {
     const int64_t rows = shape->images * shape->rows, few = BLOCK / (shape->columns * shape->channels);
     const int64_t block = few > FEWEST ? few : FEWEST, parts = (rows + block - 1) / block;
-    Pass pass = {edges, shape, y, NULL, count, parts > threads ? parts : threads, 0, 0};
+    Pass pass = {.edges = edges, .shape = shape, .count = count, .parts = parts > threads ? parts : threads};
     share(work, &pass, parallel, threads);
     return pass.failed;
 }
 
 /* The gradients that edges and gates ask for; those of kernels, biases and weights for each image. */
-int jsnas_gated_sum_backward(const Edge *edges, int64_t count, const float *dy, const Shape *shape, Parallel parallel,
-                             int64_t threads) {
-    Pass pass = {edges, shape, NULL, dy, count, shape->images, 0, 0};
+int jsnas_gated_sum_backward(const Edge *edges, int64_t count, const Shape *shape, Parallel parallel, int64_t threads) {
+    Pass pass = {.edges = edges, .shape = shape, .count = count, .back = 1, .parts = shape->images};
     share(work, &pass, parallel, threads);
     return pass.failed;
 }

@@ -17,12 +17,16 @@ typedef struct {
     int64_t inputs, taps, rows, above, step;
 } Gate;
 
-/* One map times its gates: x (channel + pixel + sum of wide ones). channel: images x C or C; pixel: one value a pixel. */
+/* y = one map times its gates: x (channel + pixel + sum of wide ones). channel: images x C or C; pixel: one value a
+   pixel. Edges may have the same y, or dx: the later ones add to it. */
 typedef struct {
     const float *x, *channel, *pixel; /* the last two may be NULL */
-    float *dx, *dchannel, *dpixel;    /* dchannel is images x C */
+    float *y;
+    const float *dy;
+    float *dx, *dchannel, *dpixel; /* dchannel is images x C */
     const Gate *gates;
     int64_t count, channel_step; /* gates; C where every image has values of its own, else 0 */
+    int64_t adds, adds_dx;       /* whether y, and dx, is added to */
 } Edge;
 
 #endif

@@ -75,7 +75,10 @@ def gated_sum(inputs: Sequence[Gated]) -> Tensor:
         inputs: Maps that ``takes`` takes, gates that are ``known``.
     """
     y = torch.empty_like(inputs[0].x, memory_format=torch.channels_last)
-    Edges(inputs).call("jsnas_gated_sum", y)
+    edges = Edges(inputs)
+    for k, edge in enumerate(edges.array):
+        edge.y, edge.adds = y.data_ptr(), k > 0
+    edges.call("jsnas_gated_sum", y)
     return y
 
 
@@ -93,17 +96,17 @@ class Edge(ctypes.Structure):
     """``Edge`` of gated_sum.h."""
 
     _fields_ = [
-        *((name, ctypes.c_void_p) for name in ("x", "channel", "pixel", "dx", "dchannel", "dpixel")),
+        *((name, ctypes.c_void_p) for name in ("x", "channel", "pixel", "y", "dy", "dx", "dchannel", "dpixel")),
         ("gates", ctypes.POINTER(Gate)),
-        *((name, ctypes.c_int64) for name in ("count", "channel_step")),
+        *((name, ctypes.c_int64) for name in ("count", "channel_step", "adds", "adds_dx")),
     ]
 
 
 class Edges:
-    """The inputs of a sum as the loops read them.
+    """Maps and their gates as the loops read them.
 
     Attributes:
-        array: An ``Edge`` for each input; addresses of gradients may be put in.
+        array: An ``Edge`` for each input; addresses of results and gradients are to be put in.
         gates: For each input its array of ``Gate``.
     """
 
@@ -135,9 +138,9 @@ class Edges:
         self._kept.append(x)
         return x.data_ptr()
 
-    def call(self, name: str, y: Tensor) -> None:
-        """Calls a function of gated_sum.c with y, a map or its gradient."""
-        call(name, y, self.array, len(self.array), y.data_ptr())
+    def call(self, name: str, like: Tensor) -> None:
+        """Calls a function of gated_sum.c for maps of a shape."""
+        call(name, like, self.array, len(self.array))
 
 
 def _channels_last(x: Tensor) -> Tensor:

@@ -82,8 +82,8 @@ INLINE void NAME(mixture)(const Scratch *own, const Edge *e, const Shape *s, Pla
     for (int64_t k = 0; k < e->count; k++) NAME(blend)(own, k, e->gates + k, s, at, c, keep);
 }
 
-/* y = x G, or y += x G where more, for rows first to last of all images together. */
-static void NAME(forward)(const Scratch *own, const Edge *e, const Shape *s, float *y, int more, int64_t first, int64_t last) {
+/* y for rows first to last of all images together. */
+static void NAME(forward)(const Scratch *own, const Edge *e, const Shape *s, int64_t first, int64_t last) {
     const int64_t C = s->channels, W = s->columns;
     turn_kernels(own, e, s);
     for (int64_t r = first; r < last; r++) {
@@ -93,10 +93,10 @@ static void NAME(forward)(const Scratch *own, const Edge *e, const Shape *s, flo
             NAME(mixture)(own, e, s, at, c, 0);
             for (int64_t p = 0; p < W; p++) {
                 const int64_t next = (r * W + p + W) * C + c; /* the next row's, on its way meanwhile */
-                __builtin_prefetch(e->x + next), __builtin_prefetch(y + next, 1);
-                float *to = y + (r * W + p) * C + c;
+                __builtin_prefetch(e->x + next), __builtin_prefetch(e->y + next, 1);
+                float *to = e->y + (r * W + p) * C + c;
                 vec term = NAME(load)(e->x + (r * W + p) * C + c) * NAME(load)(own->gate + p * WIDTH);
-                NAME(store)(to, more ? NAME(load)(to) + term : term);
+                NAME(store)(to, e->adds ? NAME(load)(to) + term : term);
             }
         }
     }
@@ -195,7 +195,7 @@ static void NAME(narrow_back)(const Scratch *own, int64_t gate, const Gate *g, c
 }
 
 /* All gradients of one image. */
-static void NAME(backward)(const Scratch *own, const Edge *e, const Shape *s, const float *dy, int64_t image) {
+static void NAME(backward)(const Scratch *own, const Edge *e, const Shape *s, int64_t image) {
     const int64_t C = s->channels, W = s->columns, H = s->rows;
     turn_kernels(own, e, s);
     clear_sums(own, e, s);
@@ -213,10 +213,13 @@ static void NAME(backward)(const Scratch *own, const Edge *e, const Shape *s, co
             vec sum = NAME(all)(0);
             for (int64_t p = 0; p < W; p++) {
                 const int64_t next = start + (p + W) * C + c; /* the next row's, on its way meanwhile */
-                __builtin_prefetch(e->x + next), __builtin_prefetch(dy + next);
+                __builtin_prefetch(e->x + next), __builtin_prefetch(e->dy + next);
                 float *gate = own->gate + p * WIDTH;
-                vec d = NAME(load)(dy + start + p * C + c);
-                if (e->dx) NAME(store)(e->dx + start + p * C + c, d * NAME(load)(gate));
+                vec d = NAME(load)(e->dy + start + p * C + c);
+                if (e->dx) {
+                    float *to = e->dx + start + p * C + c;
+                    NAME(store)(to, e->adds_dx ? NAME(load)(to) + d * NAME(load)(gate) : d * NAME(load)(gate));
+                }
                 d *= NAME(load)(e->x + start + p * C + c);
                 NAME(store)(gate, d); /* the gradient of the mixture from here on */
                 sum += d;

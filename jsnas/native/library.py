@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-FORM = 7  # of structures and functions: FORM in common.h
+FORM = 8  # of structures and functions: FORM in common.h
 
 
 class Shape(ctypes.Structure):
@@ -76,8 +76,8 @@ def library() -> ctypes.CDLL | None:
     behind: list[Any] = [ctypes.POINTER(Shape), address, number]
     try:
         loops = ctypes.CDLL(found.origin)
-        loops.jsnas_gated_sum.argtypes = [address, number, address, *behind]
-        loops.jsnas_gated_sum_backward.argtypes = [address, number, address, *behind]
+        loops.jsnas_gated_sum.argtypes = [address, number, *behind]
+        loops.jsnas_gated_sum_backward.argtypes = [address, number, *behind]
         loops.jsnas_depthwise.argtypes = [address, address, address, number, *behind]
         loops.jsnas_depthwise_kernel.argtypes = [address, address, address, number, *behind]
         loops.jsnas_quads.argtypes = [address, address, address, *behind]

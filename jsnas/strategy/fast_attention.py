@@ -2,7 +2,7 @@
 
 * The first 1x1 convolutions of all gates on all edges that leave a node are one convolution.
 * What follows in a gate is done for those edges at once where it is narrow.
-* A node's edges are summed by ``gated_sum``, one product an edge.
+* The edges that leave a node add to their ends by ``gated_sums``, one product an edge.
 
 Maps are channels-last, E is the number of edges that leave a node. A candidate whose class is not exactly one of ours
 is called as it is.
@@ -35,7 +35,7 @@ from jsnas.native import octets
 from jsnas.native.library import suits
 from jsnas.network import AttentionSearchModule, Graph
 from jsnas.strategy.attention_kernels import Kernels
-from jsnas.strategy.gated_sum import GatedInput, WideGate, gated_sum
+from jsnas.strategy.gated_sum import EdgeTerm, WideGate, gated_sums
 from jsnas.strategy.halves import point_dilation
 from jsnas.strategy.octet_convolution import OctetConvolution
 from jsnas.strategy.partial_channel import MixedAttention, WeightedNode
@@ -65,14 +65,6 @@ class EdgeGates:
         self.wide: list[WideGate] = []
         self.outputs: list[Tensor] = []
 
-    def times(self, strength: Tensor) -> EdgeGates:
-        """The same with every weight multiplied."""
-        scaled = EdgeGates()
-        scaled.thin = [strength * t for t in self.thin]
-        scaled.wide = [replace(g, weight=strength * g.weight) for g in self.wide]
-        scaled.outputs = [strength * y for y in self.outputs]
-        return scaled
-
 
 class FastAttentionGraph:
     """Computes what an attention graph computes.
@@ -91,49 +83,51 @@ class FastAttentionGraph:
         self.kernels: list[Kernels] = []
         self.blocks: list[dict[type[nn.Module], list[Any]]] = []  # on the edges that leave each node, by class
         self._places: list[dict[type[nn.Module], list[tuple[int, int]]]] = []  # their ends, and numbers on the edge
+        self._numbers: list[list[tuple[int, int]]] = []  # the same of all, by end and number
         for i in range(len(graph.nodes)):
             self.blocks.append({})
             self._places.append({})
-            for j in self._ends_from(i):
+            self._numbers.append([])
+            for j in self.ends_from(i):
                 mixed: Any = graph.edges[f"{i}_{j}"]
                 for k, name in enumerate(mixed.names):
                     self.blocks[i].setdefault(type(mixed[name]), []).append(mixed[name])
                     self._places[i].setdefault(type(mixed[name]), []).append((j, k))
+                    self._numbers[i].append((j, k))
 
-    def _ends_from(self, i: int) -> list[int]:
+    def ends_from(self, i: int) -> list[int]:
+        """The nodes that edges from node i lead to."""
         return [j for j, inputs in enumerate(self.graph.inputs, start=1) if i in inputs]
 
     def __call__(self, x: Tensor) -> Tensor:
         """The last node, B x C x H x W."""
-        gates = self._open(x, 0)
-        states = [x]
-        for j, (node, inputs) in enumerate(zip(self.graph.nodes, self.graph.inputs, strict=True), start=1):
-            gated, outputs = [], []
-            strengths = node.weights().unbind() if isinstance(node, WeightedNode) else None
-            for k, i in enumerate(inputs):
-                g = gates[i, j] if strengths is None else gates[i, j].times(strengths[k])
-                if g.thin or g.wide:
-                    wide = g.wide if self.learns else [_fixed(gate) for gate in g.wide]
-                    gated.append(GatedInput(states[i], _by_shape(g.thin), wide))
-                outputs += g.outputs
-            terms = ([gated_sum(gated)] if gated else []) + outputs
-            states.append(sum(terms[1:], terms[0]))
-            if j < len(self.graph.nodes):
-                gates |= self._open(states[-1], j)
-        return states[-1]
+        gated: dict[int, Tensor] = {}  # what has come to each node by now, and outputs that have no gate
+        outputs: dict[int, list[Tensor]] = {}
+        for i in range(len(self.graph.nodes)):
+            edges: dict[int, EdgeTerm] = {}
+            for j, gates in self._open(x, i).items():
+                wide = gates.wide if self.learns else [_fixed(gate) for gate in gates.wide]
+                if gates.thin or wide:
+                    edges[j] = EdgeTerm(gated.get(j), _by_shape(gates.thin), wide)
+                outputs.setdefault(j, []).extend(gates.outputs)
+            if edges:
+                gated |= zip(edges, gated_sums(x, list(edges.values())), strict=True)
+            terms = [*([gated.pop(i + 1)] if i + 1 in gated else []), *outputs.pop(i + 1)]
+            x = sum(terms[1:], terms[0])
+        return x
 
-    def _open(self, x: Tensor, i: int) -> dict[tuple[int, int], EdgeGates]:
-        """The gates of all edges that leave node i."""
-        gates = {(i, j): EdgeGates() for j in self._ends_from(i)}
-        weights = {edge: self._weights(*edge) for edge in gates}
+    def _open(self, x: Tensor, i: int) -> dict[int, EdgeGates]:
+        """The gates of all edges that leave node i, by their ends."""
+        kernel = self.kernels[i]
+        gates = {j: EdgeGates() for j in self.ends_from(i)}
+        weights = dict(zip(self._numbers[i], kernel["weights"].unbind(), strict=True)) if gates else {}
         entries = {
             kind: [
-                (gates[i, j], block, weights[i, j][k])
-                for block, (j, k) in zip(blocks, self._places[i][kind], strict=True)
+                (gates[place[0]], block, weights[place])
+                for block, place in zip(blocks, self._places[i][kind], strict=True)
             ]
             for kind, blocks in self.blocks[i].items()
         }
-        kernel = self.kernels[i]
         narrow = [entries.pop(kind, []) for kind in (PixelAttention, CostEffectiveAttention, EnhancedSpatialAttention)]
         begun = [branch(partial(_narrow_gates, x, kernel, *narrow))]
         begun += [branch(partial(_other_gates, kind, x, kernel, same)) for kind, same in entries.items()]
@@ -141,11 +135,34 @@ class FastAttentionGraph:
             finish()
         return gates
 
-    def _weights(self, i: int, j: int) -> tuple[Tensor, ...]:
-        """The candidates' weights on an edge."""
-        mixed: Any = self.graph.edges[f"{i}_{j}"]
-        weights: tuple[Tensor, ...] = mixed.weights().unbind()
-        return weights
+
+def add_weights(graphs: Sequence[FastAttentionGraph]) -> None:
+    """Puts the weights of all candidates into the kernels of this pass: for each node those on the edges that leave it.
+
+    An edge's weight into its node (Eq. 9) is a factor of them. Edges of one label share their parameters.
+    """
+    of_edge: dict[str, Tensor] = {}
+    of_node: dict[str, Sequence[Tensor]] = {}
+    found: list[list[Tensor]] = []
+    for graph in graphs:
+        for i in range(len(graph.kernels)):
+            found.append([])
+            for j in graph.ends_from(i):
+                mixed: Any = graph.graph.edges[f"{i}_{j}"]
+                node: Any = graph.graph.nodes[j - 1]
+                if mixed.label not in of_edge:
+                    of_edge[mixed.label] = mixed.weights()
+                weights = of_edge[mixed.label]
+                if isinstance(node, WeightedNode):
+                    if node.label not in of_node:
+                        of_node[node.label] = node.weights().unbind()
+                    weights = weights * of_node[node.label][graph.graph.inputs[j - 1].index(i)]
+                found[-1].append(weights)
+    every = [weights for here in found for weights in here]
+    parts = iter(torch.cat(every).split([sum(map(len, here)) for here in found]))
+    for graph in graphs:
+        for kernel in graph.kernels:
+            kernel["weights"] = next(parts)
 
 
 def _other_gates(kind: type[nn.Module], x: Tensor, kernel: Kernels, entries: Entries) -> None:

@@ -19,7 +19,7 @@ from torch.nn.utils.parametrize import ParametrizationList
 from jsnas.fast_end import FastEnd
 from jsnas.network import JointSearchModule, RestorationNetwork
 from jsnas.strategy.attention_kernels import join_kernels
-from jsnas.strategy.fast_attention import FastAttentionGraph, suits_attentions
+from jsnas.strategy.fast_attention import FastAttentionGraph, add_weights, suits_attentions
 from jsnas.strategy.fast_operations import FastOperationPart, make_kernels, suits_operations
 from jsnas.strategy.halves import Halves, point_dilation
 
@@ -127,8 +127,9 @@ class FastSupernet:
             if self._operations:
                 make_kernels(self._operations, dtype, self._weights_learn)
             joined = iter(join_kernels(nodes, dtype, self._weights_learn))
-        for graph in self._attentions:
-            graph.kernels = list(itertools.islice(joined, len(graph.blocks)))
+            for graph in self._attentions:
+                graph.kernels = list(itertools.islice(joined, len(graph.blocks)))
+            add_weights(self._attentions)
 
     def _put(self, module: nn.Module, fast: Any) -> None:
         module.__dict__["forward"] = fast

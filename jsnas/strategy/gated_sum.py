@@ -1,15 +1,15 @@
-"""A node of the attention supernet in few passes over memory: the sum of its inputs, each times a mixture of gates.
+"""What a node of the attention supernet brings to later nodes, in few passes over memory.
 
-    y = sum_i x_i * G_i,   G_i = sum_m t_im + sum_k w_ik * sigmoid(conv_ik(n_ik))
+    y_j = total_j + x * G_j,   G_j = sum_m t_jm + sum_k w_jk * sigmoid(conv_jk(n_jk))
 
-``x_i`` are the node's inputs; ``t_im`` weighted gates of few values; the gates as large as the input, of weights
-``w_ik`` (Eq. 9), are made here from narrow maps ``n_ik``, one image at a time on a CPU, so that they are mixed while
-they are in its cache. Only their sigmoids are kept for the gradient. Maps are channels-last.
+``x`` is the node, j an edge that leaves it, ``total_j`` what earlier nodes brought to the edge's end; ``t_jm`` are
+weighted gates of few values; the gates as large as x, of weights ``w_jk`` (Eq. 9), are made here from narrow maps
+``n_jk``, one image at a time on a CPU, so that they are mixed while they are in its cache. Only their sigmoids are kept
+for the gradient. Maps are channels-last.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +20,7 @@ from torch import Tensor
 from jsnas.dense_groups import conv_in_groups
 from jsnas.strategy.gated_edge import MOST_WIDE, GatedEdge, has_triton
 from jsnas.strategy.halves import point_dilation
-from jsnas.strategy.native_gated_sum import NativeGatedSum, suits
+from jsnas.strategy.native_gated_sum import NativeGatedSum, grouped, suits
 
 _PIECE = 1 << 20  # values of a map at a time, 4 MiB
 
@@ -43,42 +43,37 @@ class WideGate:
 
 
 @dataclass(frozen=True)
-class GatedInput:
-    """One input of a node and the gates on its edge.
+class EdgeTerm:
+    """An edge that leaves a node x: what is at its end by now, and its gates.
 
     Attributes:
-        x: B x C x H x W.
+        total: B x C x H x W, or ``None`` for nothing; it may be changed.
         thin: t, each of a shape that broadcasts to x's.
         wide: The gates as large as x.
     """
 
-    x: Tensor
+    total: Tensor | None
     thin: Sequence[Tensor]
     wide: Sequence[WideGate]
 
 
-def gated_sum(inputs: Sequence[GatedInput]) -> Tensor:
-    """The node's value y, B x C x H x W."""
-    if inputs[0].x.is_cuda and all(map(_suits_kernels, inputs)):
-        return _by_kernels(inputs)
-    groups = [(i.x, i.thin, [(g.narrow, g.kernel, g.bias, g.weight) for g in i.wide]) for i in inputs]
-    native = suits(groups)
-    tensors: list[Tensor | None] = []
-    for x, thin, wide in groups:
-        tensors += [_channels_last(x), *thin]
-        for narrow, *others in wide:
-            tensors += [narrow if native else _channels_last(narrow), *others]
-    group = functools.partial(_grouped, tuple((len(thin), len(wide)) for _, thin, wide in groups))
-    y: Tensor = (NativeGatedSum if native else _GatedSum).apply(group, *tensors)
-    return y
+def gated_sums(x: Tensor, edges: Sequence[EdgeTerm]) -> list[Tensor]:
+    """What is at the ends of the edges then, B x C x H x W each, as x."""
+    x = _channels_last(x)
+    if x.is_cuda and all(_suits_kernels(x, edge) for edge in edges):
+        return [_by_kernels(x, edge) for edge in edges]
+    groups = [(edge.thin, [(g.narrow, g.kernel, g.bias, g.weight) for g in edge.wide]) for edge in edges]
+    if suits(x, groups):
+        return _by_loops(x, edges, groups)
+    return [_by_pieces(x, edge.total, *group) for edge, group in zip(edges, groups, strict=True)]
 
 
-def _suits_kernels(i: GatedInput) -> bool:
-    """Whether the Triton kernels are there, and made for an input: not of doubles, with one thin gate of each shape."""
-    if i.x.dtype == torch.float64 or len(i.wide) > MOST_WIDE:
+def _suits_kernels(x: Tensor, edge: EdgeTerm) -> bool:
+    """Whether the Triton kernels are there, and made for an edge: not of doubles, with one thin gate of each shape."""
+    if x.dtype == torch.float64 or len(edge.wide) > MOST_WIDE:
         return False
-    kinds = [_kind(t, i.x) for t in i.thin]
-    return None not in kinds and len(set(kinds)) == len(kinds) and has_triton(i.x.device)
+    kinds = [_kind(t, x) for t in edge.thin]
+    return None not in kinds and len(set(kinds)) == len(kinds) and has_triton(x.device)
 
 
 def _kind(thin: Tensor, x: Tensor) -> str | None:
@@ -87,73 +82,76 @@ def _kind(thin: Tensor, x: Tensor) -> str | None:
     return "pixel" if thin.shape == (len(x), 1, *x.shape[2:]) else None
 
 
-def _by_kernels(inputs: Sequence[GatedInput]) -> Tensor:
-    """The same on a GPU: torch's convolutions, then one kernel an input."""
-    total: Tensor | None = None
-    for i in inputs:
-        thin = {_kind(t, i.x): t for t in i.thin}
-        channel, pixel = thin.get("channel"), thin.get("pixel")
-        if channel is not None:
-            channel = channel.expand(*i.x.shape[:2], 1, 1).contiguous()
-        wide = [
-            t for g in i.wide for t in (_channels_last(_conv(g.narrow, g.kernel, None)), g.bias, g.weight.contiguous())
-        ]
-        pixel = None if pixel is None else pixel.contiguous()
-        total = GatedEdge.apply(total, _channels_last(i.x), channel, pixel, *wide)
-    assert total is not None
-    return total
+def _by_kernels(x: Tensor, edge: EdgeTerm) -> Tensor:
+    """On a GPU: torch's convolutions, then one kernel."""
+    thin = {_kind(t, x): t for t in edge.thin}
+    channel, pixel = thin.get("channel"), thin.get("pixel")
+    if channel is not None:
+        channel = channel.expand(*x.shape[:2], 1, 1).contiguous()
+    wide = [
+        t for g in edge.wide for t in (_channels_last(_conv(g.narrow, g.kernel, None)), g.bias, g.weight.contiguous())
+    ]
+    y: Tensor = GatedEdge.apply(edge.total, x, channel, None if pixel is None else pixel.contiguous(), *wide)
+    return y
+
+
+def _by_loops(x: Tensor, edges: Sequence[EdgeTerm], groups: Sequence[Any]) -> list[Tensor]:
+    """By the loops in C: all edges in one pass over x."""
+    tensors: list[Tensor | None] = [edge.total for edge in edges]
+    for thin, wide in groups:
+        tensors += [*thin, *(t for gate in wide for t in gate)]
+    return list(NativeGatedSum.apply([(len(thin), len(wide)) for thin, wide in groups], x, *tensors))
+
+
+def _by_pieces(x: Tensor, total: Tensor | None, thin: Sequence[Tensor], wide: Sequence[Any]) -> Tensor:
+    """By torch's operations."""
+    gates: list[Any] = [t for narrow, *others in wide for t in (_channels_last(narrow), *others)]
+    y: Tensor = _Gated.apply([(len(thin), len(wide))], x, *thin, *gates)
+    return y if total is None else total + y
 
 
 def _channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
-class _GatedSum(torch.autograd.Function):
+class _Gated(torch.autograd.Function):
+    """x times its gates: ``apply(shape, x, *gates)``, the shape telling thin and wide ones apart."""
+
     @staticmethod
-    def forward(ctx: Any, group: Any, *tensors: Any) -> Tensor:
-        inputs = group(tensors)
-        y = torch.empty_like(tensors[0])
-        sigmoids = [[torch.empty_like(y) for _ in wide] for _, _, wide in inputs]
+    def forward(ctx: Any, shape: Any, x: Tensor, *gates: Any) -> Tensor:
+        ((thin, wide),) = grouped(shape, gates)
+        y = torch.empty_like(x)
+        sigmoids = [torch.empty_like(y) for _ in wide]
         for here in _pieces(y):
-            for number, ((x, thin, wide), kept) in enumerate(zip(inputs, sigmoids, strict=True)):
-                for (narrow, kernel, bias, _), s in zip(wide, kept, strict=True):
-                    torch.sigmoid(_conv(narrow[here], kernel, bias), out=s[here])
-                gate = _gate(thin, [w for *_, w in wide], kept, x[here], here)
-                if number == 0:
-                    torch.mul(x[here], gate, out=y[here])
-                else:
-                    y[here].addcmul_(x[here], gate)
-        ctx.group = group
-        ctx.save_for_backward(*tensors, *(s for kept in sigmoids for s in kept))
+            for (narrow, kernel, bias, _), s in zip(wide, sigmoids, strict=True):
+                torch.sigmoid(_conv(narrow[here], kernel, bias), out=s[here])
+            torch.mul(x[here], _gate(thin, [w for *_, w in wide], sigmoids, x[here], here), out=y[here])
+        ctx.shape, ctx.count = shape, len(gates)
+        ctx.save_for_backward(x, *gates, *sigmoids)
         return y
 
     @staticmethod
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
         dy = outputs[0].contiguous(memory_format=torch.channels_last)
-        number = len(ctx.needs_input_grad) - 1
-        inputs = ctx.group(ctx.saved_tensors[:number])
-        needed = ctx.group(ctx.needs_input_grad[1:])
-        sigmoids = iter(ctx.saved_tensors[number:])
-        gradients: list[Tensor | None] = [None]
-        for (x, thin, wide), (needs_x, needs_thin, needs_wide) in zip(inputs, needed, strict=True):
-            kept = [next(sigmoids) for _ in wide]
-            dx = torch.empty_like(x) if needs_x else None
-            dthin = [torch.zeros_like(t) if need else None for t, need in zip(thin, needs_thin, strict=True)]
-            dwide = [_WideGradient(gate, needs) for gate, needs in zip(wide, needs_wide, strict=True)]
-            for here in _pieces(dy):
-                if dx is not None:
-                    torch.mul(dy[here], _gate(thin, [w for *_, w in wide], kept, x[here], here), out=dx[here])
-                dgate = dy[here] * x[here]
-                for dt in dthin:
-                    if dt is not None:
-                        part = _at(dt, here)
-                        part += dgate.sum_to_size(part.shape)
-                for gradient, s in zip(dwide, kept, strict=True):
-                    gradient.add(dgate, s[here], here)
-            gradients += [dx, *dthin]
-            for gradient in dwide:
-                gradients += gradient.all()
-        return tuple(gradients)
+        x, *others = ctx.saved_tensors
+        ((thin, wide),) = grouped(ctx.shape, others[: ctx.count])
+        sigmoids = others[ctx.count :]
+        _, needs_x, *needs = ctx.needs_input_grad
+        ((needs_thin, needs_wide),) = grouped(ctx.shape, needs)
+        dx = torch.empty_like(x) if needs_x else None
+        dthin = [torch.zeros_like(t) if need else None for t, need in zip(thin, needs_thin, strict=True)]
+        dwide = [_WideGradient(gate, needs) for gate, needs in zip(wide, needs_wide, strict=True)]
+        for here in _pieces(dy):
+            if dx is not None:
+                torch.mul(dy[here], _gate(thin, [w for *_, w in wide], sigmoids, x[here], here), out=dx[here])
+            dgate = dy[here] * x[here]
+            for dt in dthin:
+                if dt is not None:
+                    part = _at(dt, here)
+                    part += dgate.sum_to_size(part.shape)
+            for gradient, s in zip(dwide, sigmoids, strict=True):
+                gradient.add(dgate, s[here], here)
+        return None, dx, *dthin, *(each for gradient in dwide for each in gradient.all())
 
 
 class _WideGradient:
@@ -246,14 +244,3 @@ def _pieces(y: Tensor) -> list[slice]:
 def _at(thin: Tensor, here: slice) -> Tensor:
     """The part of a tensor that may be one for the whole batch."""
     return thin if len(thin) == 1 else thin[here]
-
-
-def _grouped(shape: tuple[tuple[int, int], ...], flat: Sequence[Any]) -> list[tuple[Any, Any, list[Any]]]:
-    """x, thin gates and wide gates (four things each) of every input, out of one flat list."""
-    groups, start = [], 0
-    for thin, wide in shape:
-        first = start + 1 + thin
-        gates = [flat[k : k + 4] for k in range(first, first + 4 * wide, 4)]
-        groups.append((flat[start], flat[start + 1 : first], gates))
-        start = first + 4 * wide
-    return groups

@@ -7,6 +7,7 @@ gives the same numbers each time. Each half keeps a graph of its own; to autogra
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -15,6 +16,9 @@ import torch
 from torch import Tensor
 
 T = TypeVar("T")
+
+# Seconds that one half waits for Python's lock before it asks the other to let go; by default ten steps' time.
+_PATIENCE = 2e-4
 
 
 def point_dilation(x: Tensor) -> int:
@@ -54,12 +58,14 @@ class Halves:
         Between passes too, this is faster: threads that come together for a small step there wait for the next one by
         spinning, for some milliseconds, on the cores of the other half.
         """
-        before = torch.get_num_threads()
+        before, patience = torch.get_num_threads(), sys.getswitchinterval()
         torch.set_num_threads(max(self.threads // 2, 1))
+        sys.setswitchinterval(min(patience, _PATIENCE))
         try:
             yield
         finally:
             torch.set_num_threads(before)
+            sys.setswitchinterval(patience)
 
     def close(self) -> None:
         """Ends the thread."""

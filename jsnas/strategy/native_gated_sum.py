@@ -1,4 +1,4 @@
-"""The gated sum by the loops in C (``jsnas.native``): no map of gates is ever written, sigmoids are made again for the
+"""The gated sums by the loops in C (``jsnas.native``): no map of gates is ever written, sigmoids are made again for the
 gradients. It computes what ``jsnas.strategy.gated_sum`` says, for the gates that our attentions have.
 """
 
@@ -12,18 +12,28 @@ from torch import Tensor
 
 from jsnas.native import gated_sum as native
 
-Group = tuple[Tensor, Sequence[Tensor], Sequence[Sequence[Any]]]  # x; thin gates; narrow, kernel, bias, weight of each
+Group = tuple[Sequence[Tensor], Sequence[Sequence[Any]]]  # an edge's thin gates; narrow, kernel, bias, weight of each
 
 
-def suits(groups: Sequence[Group]) -> bool:
-    """Whether the loops can take these inputs."""
-    return all(
-        native.takes(x)
-        and _kinds(x, thin) in (["channel", "pixel"], ["channel"], ["pixel"], [])
+def suits(x: Tensor, groups: Sequence[Group]) -> bool:
+    """Whether the loops can take a node and its edges."""
+    return native.takes(x) and all(
+        _kinds(x, thin) in (["channel", "pixel"], ["channel"], ["pixel"], [])
         and len(wide) <= native.MOST_GATES
         and all(native.Wide(*gate).known() for gate in wide)
-        for x, thin, wide in groups
+        for thin, wide in groups
     )
+
+
+def grouped(shape: Sequence[tuple[int, int]], flat: Sequence[Any]) -> list[tuple[Any, list[Any]]]:
+    """Thin gates and wide gates (four things each) of every edge, out of one flat list."""
+    groups, start = [], 0
+    for thin, wide in shape:
+        first = start + thin
+        gates = [flat[k : k + 4] for k in range(first, first + 4 * wide, 4)]
+        groups.append((flat[start:first], gates))
+        start = first + 4 * wide
+    return groups
 
 
 def _kinds(x: Tensor, thin: Sequence[Tensor]) -> list[str]:
@@ -31,28 +41,46 @@ def _kinds(x: Tensor, thin: Sequence[Tensor]) -> list[str]:
     return ["channel" if t.shape[2:] == (1, 1) else "pixel" if t.shape == pixels else "other" for t in thin]
 
 
-def _gated(x: Tensor, thin: Sequence[Tensor], wide: Sequence[Sequence[Any]]) -> native.Gated:
-    found = dict(zip(_kinds(x, thin), thin, strict=True))
-    return native.Gated(x, found.get("channel"), found.get("pixel"), [native.Wide(*gate) for gate in wide])
+def _edges(x: Tensor, groups: Sequence[Group]) -> native.Edges:
+    gated = []
+    for thin, wide in groups:
+        found = dict(zip(_kinds(x, thin), thin, strict=True))
+        gates = [native.Wide(*gate) for gate in wide]
+        gated.append(native.Gated(x, found.get("channel"), found.get("pixel"), gates))
+    return native.Edges(gated)
 
 
 class NativeGatedSum(torch.autograd.Function):
-    """y of inputs that ``suits``: ``apply(group, *tensors)``, ``group`` making their groups of the flat tensors."""
+    """``apply(shape, x, *totals, *gates)``: for each edge its total, ``None`` for nothing, plus x times its gates.
+
+    The shape tells how many gates each edge has (``grouped``). Totals are changed; maps are channels-last.
+    """
 
     @staticmethod
-    def forward(ctx: Any, group: Any, *tensors: Tensor | None) -> Tensor:
-        """The sum y, B x C x H x W."""
-        ctx.group = group
-        ctx.save_for_backward(*tensors)
-        return native.gated_sum([_gated(*each) for each in group(tensors)])
+    def forward(ctx: Any, shape: Any, x: Tensor, *tensors: Tensor | None) -> tuple[Tensor, ...]:
+        """B x C x H x W for each edge."""
+        totals, gates = tensors[: len(shape)], tensors[len(shape) :]
+        edges = _edges(x, grouped(shape, gates))
+        ys = [torch.empty_like(x) if total is None else total for total in totals]
+        for edge, y, total in zip(edges.array, ys, totals, strict=True):
+            edge.y, edge.adds = y.data_ptr(), total is not None
+        edges.call("jsnas_gated_sum", x)
+        ctx.mark_dirty(*(total for total in totals if total is not None))
+        ctx.shape = shape
+        ctx.save_for_backward(x, *gates)
+        return tuple(ys)
 
     @staticmethod
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
         """A gradient for each tensor that needs one."""
-        dy = outputs[0].contiguous(memory_format=torch.channels_last)
-        groups, needed = ctx.group(ctx.saved_tensors), ctx.group(ctx.needs_input_grad[1:])
-        edges = native.Edges([_gated(*each) for each in groups])
-        rooms: list[Tensor | None] = []  # for the gradients, in the order of the flat tensors
+        dys = [dy.contiguous(memory_format=torch.channels_last) for dy in outputs]
+        x, *gates = ctx.saved_tensors
+        groups = grouped(ctx.shape, gates)
+        needs_x, *needs = ctx.needs_input_grad[1:]
+        needs_totals, needs_gates = needs[: len(dys)], needs[len(dys) :]
+        edges = _edges(x, groups)
+        dx = torch.empty_like(x) if needs_x else None
+        rooms: list[Tensor | None] = []  # for the gates' gradients, in their order
 
         def room(owner: Any, name: str, needed: bool, shape: Sequence[int], is_map: bool = False) -> None:
             layout = torch.channels_last if is_map else torch.contiguous_format
@@ -60,18 +88,21 @@ class NativeGatedSum(torch.autograd.Function):
             setattr(owner, name, None if made is None else made.data_ptr())
             rooms.append(made)
 
-        for edge, gates, (x, thin, wide), (needs_x, needs_thin, needs_wide) in zip(
-            edges.array, edges.gates, groups, needed, strict=True
+        for k, (edge, gates_here, dy, (thin, wide), (needs_thin, needs_wide)) in enumerate(
+            zip(edges.array, edges.gates, dys, groups, grouped(ctx.shape, needs_gates), strict=True)
         ):
-            room(edge, "dx", needs_x, x.shape, is_map=True)
-            for t, kind, needs in zip(thin, _kinds(x, thin), needs_thin, strict=True):
-                room(edge, f"d{kind}", needs, (*x.shape[:2], 1, 1) if kind == "channel" else t.shape)
-            for gate, (narrow, *others), (needs_narrow, *needs_others) in zip(gates, wide, needs_wide, strict=True):
+            edge.dy, edge.dx, edge.adds_dx = dy.data_ptr(), None if dx is None else dx.data_ptr(), k > 0
+            for t, kind, needed in zip(thin, _kinds(x, thin), needs_thin, strict=True):
+                room(edge, f"d{kind}", needed, (*x.shape[:2], 1, 1) if kind == "channel" else t.shape)
+            for gate, (narrow, *others), (needs_narrow, *needs_others) in zip(
+                gates_here, wide, needs_wide, strict=True
+            ):
                 room(gate, "dnarrow", needs_narrow, narrow.shape, is_map=True)
-                for t, name, needs in zip(others, ("dkernel", "dbias", "dweight"), needs_others, strict=True):
-                    room(gate, name, needs, () if t is None else (len(x), *t.shape))  # one for each image
-        edges.call("jsnas_gated_sum_backward", dy)
-        return None, *map(_summed, rooms, ctx.saved_tensors)
+                for t, name, needed in zip(others, ("dkernel", "dbias", "dweight"), needs_others, strict=True):
+                    room(gate, name, needed, () if t is None else (len(x), *t.shape))  # one for each image
+        edges.call("jsnas_gated_sum_backward", x)
+        dtotals = [dy if needed else None for dy, needed in zip(outputs, needs_totals, strict=True)]
+        return None, dx, *dtotals, *map(_summed, rooms, gates)
 
 
 def _summed(room: Tensor | None, like: Tensor) -> Tensor | None:

@@ -180,4 +180,5 @@ def _dilated_gradients(
     (of_first,) = points(dx1, x1, (first3,), ("dilated_first1",))
     dwide = back(back(of_x, of_x2, "dilated_x3", 3), wide, "dilated_x2", 2)
     dwide += back(back(of_first, first2, "dilated_first3", 3), wide, "dilated_first2", 2)
-    return dwide.unflatten(1, (-1, SELECTED)).sum(1)
+    dx: Tensor = dwide.unflatten(1, (-1, SELECTED)).sum(1)
+    return dx

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,21 +15,30 @@ from torch import Tensor
 from jsnas.strategy import PartialChannelDARTS, PartialChannelSettings
 from jsnas.strategy.fast_supernet import FastSupernet
 from jsnas.strategy.gated_edge import GatedEdge, has_triton
-from jsnas.strategy.gated_sum import GatedInput, WideGate, _by_kernels
+from jsnas.strategy.gated_sum import EdgeTerm, WideGate, _by_kernels
 from search_spaces import JointSearchSpace
 
 
-def formula(inputs: list[GatedInput]) -> Tensor:
+def formula(maps: list[Tensor], edges: list[EdgeTerm]) -> Tensor:
     """What it is: sum_i x_i (sum_m t_im + sum_k w_ik sigmoid(conv_ik(n_ik)))."""
     y = torch.zeros(())
-    for i in inputs:
-        gate = sum(i.thin, torch.zeros(()))
-        for g in i.wide:
+    for x, edge in zip(maps, edges, strict=True):
+        gate = sum(edge.thin, torch.zeros(()))
+        for g in edge.wide:
             groups = g.narrow.shape[1] // g.kernel.shape[1]
             logits = F.conv2d(g.narrow, g.kernel, g.bias, padding=g.kernel.shape[-1] // 2, groups=groups)
             gate = gate + g.weight * torch.sigmoid(logits)
-        y = y + i.x * gate
+        y = y + x * gate
     return y
+
+
+def by_kernels(maps: list[Tensor], edges: list[EdgeTerm]) -> Tensor:
+    """Edges that lead from several nodes to one."""
+    total: Tensor | None = None
+    for x, edge in zip(maps, edges, strict=True):
+        total = _by_kernels(x.contiguous(memory_format=torch.channels_last), replace(edge, total=total))
+    assert total is not None
+    return total
 
 
 @given(
@@ -47,7 +57,7 @@ def test_values_and_gradients(
     def new(*shape: int) -> Tensor:
         return torch.randn(shape, generator=draw).requires_grad_()
 
-    inputs, leaves = [], []
+    maps, edges, leaves = list[Tensor](), list[EdgeTerm](), list[Tensor]()
     for pixel, channel, wide in gates:
         thin = [new(batch if channel == "batch" else 1, channels, 1, 1)] if channel else []
         thin += [new(batch, 1, height, width)] if pixel else []
@@ -57,10 +67,11 @@ def test_values_and_gradients(
             WideGate(new(batch, 2, height, width), new(*shape), new(channels) if has_bias else None, new())
             for shape, has_bias in shapes[:wide]
         ]
-        inputs.append(GatedInput(new(batch, channels, height, width), thin, made))
-        leaves += [inputs[-1].x, *thin, *itertools.chain(*([g.narrow, g.kernel, g.weight] for g in made))]
+        maps.append(new(batch, channels, height, width))
+        edges.append(EdgeTerm(None, thin, made))
+        leaves += [maps[-1], *thin, *itertools.chain(*([g.narrow, g.kernel, g.weight] for g in made))]
         leaves += [g.bias for g in made if g.bias is not None]
-    y, expected = _by_kernels(inputs), formula(inputs)
+    y, expected = by_kernels(maps, edges), formula(maps, edges)
     torch.testing.assert_close(y, expected.expand_as(y), rtol=1e-4, atol=1e-5)
     dy = torch.randn(y.shape, generator=draw)
     found = torch.autograd.grad(y, leaves, dy)
