@@ -16,6 +16,11 @@ def convolve(x: Tensor, kernel: Tensor) -> Tensor:
     return y
 
 
+def map_gradient(dy: Tensor, kernel: Tensor) -> Tensor:
+    """That of x from that of y: the convolution with outputs and inputs exchanged and the kernel turned around."""
+    return convolve(dy, kernel.view(-1, 4, 4, 3, 3).transpose(1, 2).flip(3, 4).flatten(0, 1))
+
+
 def kernel_gradient(x: Tensor, dy: Tensor) -> Tensor:
     """The gradient of the kernel, C x 4 x 3 x 3, from that of the output, B x C x H x W."""
     x, dy = (t.contiguous(memory_format=torch.channels_last) for t in (x, dy))

@@ -26,14 +26,12 @@ from torch import Tensor, nn
 
 from jsnas.branches import branch
 from jsnas.dense_groups import conv_in_groups, dense_kernel, on_diagonal
-from jsnas.native.library import suits
 from jsnas.network import Graph, OperationSearchModule
 from jsnas.operations import RDBCommon, RDBDil, RDBLight, RDBSep, RDBShallow, Skip, Zero
 from jsnas.strategy.dilated_depthwise import dilated_depthwise
 from jsnas.strategy.halves import point_dilation
 from jsnas.strategy.native_operations import has_loops, leave
 from jsnas.strategy.partial_channel import PartialChannelEdge, WeightedNode
-from jsnas.strategy.quad_convolution import FromQuad, QuadConvolution, QuadPoints, QuadSum
 
 _DENSE = (RDBCommon, RDBLight, RDBShallow, RDBSep)  # those with a linear end come first
 _LINEAR_END = (RDBCommon, RDBLight)
@@ -100,7 +98,7 @@ class FastOperationPart:
 
     def _leave(self, state: Tensor, kernel: dict[str, Tensor], edges: int) -> Tensor:
         """What E edges bring to their nodes, B x EC x H x W."""
-        if has_loops(self.selected, state, kernel):
+        if has_loops(self.selected, state):
             return leave(state, kernel)
         x = state[:, : self.selected].contiguous(memory_format=torch.channels_last)
         parts: list[Callable[[], list[Tensor]]] = []  # maps, each followed by its kernel
@@ -109,15 +107,9 @@ class FastOperationPart:
         if "dilated_first_end" in kernel:
             parts.append(branch(partial(self._dilated, x, kernel, edges)))
         y = F.conv2d(state, kernel["state"].flatten(0, 1), kernel["bias"].flatten(), dilation=point_dilation(x))
-        return self._add_ends(y, [tensor for part in parts for tensor in part()])
-
-    def _add_ends(self, y: Tensor, ends: list[Tensor]) -> Tensor:
-        """Adds what the closing convolutions come to; maps and kernels take turns."""
-        if ends and _has_loops(self.selected, y):
-            total: Tensor = QuadSum.apply(y.contiguous(memory_format=torch.channels_last), *ends)
-            return total
-        for x, kernel in zip(ends[::2], ends[1::2], strict=True):
-            y = y.add_(_grouped(x, kernel))
+        ends = [tensor for part in parts for tensor in part()]
+        for x, of_x in zip(ends[::2], ends[1::2], strict=True):
+            y = y.add_(_grouped(x, of_x))
         return y
 
     def _dilated(self, x: Tensor, kernel: dict[str, Tensor], edges: int) -> list[Tensor]:
@@ -173,7 +165,7 @@ def _kernels(parts: Sequence[FastOperationPart], learns: bool) -> dict[str, Tens
     alpha = {kind: weights[:, k, None, None] for k, kind in enumerate(kinds)}
     into = place[:, :q] * strengths  # edges x C x q
     eye = torch.eye(q, dtype=weights.dtype, device=weights.device)
-    ends_into = eye * strengths if _has_loops(q, weights) else into
+    ends_into = eye * strengths if has_loops(q, weights) else into
     mixed = alpha[Skip] * eye if Skip in alpha else weights.new_zeros(len(weights), q, q)
     bias = weights.new_zeros(len(weights), q, 1)
     first_ends, second_ends = [], []
@@ -276,7 +268,7 @@ def _cells(blocks: list[Any]) -> tuple[list[Any], list[Any]]:
 
 def _dense(x: Tensor, kernel: dict[str, Tensor]) -> list[Tensor]:
     """Both cells' features of the blocks with dense kernels, by edge, each with its closing kernel."""
-    opened, second = _open(x, kernel["first"].flatten(0, 1), kernel["second_x"].flatten(0, 1))
+    opened, second = (F.conv2d(x, kernel[name].flatten(0, 1), padding=1) for name in ("first", "second_x"))
     x1 = opened.relu_()
     if "inner" in kernel:
         x1 = _in_blocks(x1, kernel["inner"])
@@ -296,24 +288,8 @@ def _centred(kernel: Tensor) -> Tensor:
     return F.pad(kernel, (1, 1, 1, 1))
 
 
-def _has_loops(selected: int, like: Tensor) -> bool:
-    """Whether loops in C add what the mixed channels come to where it belongs."""
-    return selected == 4 and suits(like)
-
-
-def _open(x: Tensor, *kernels: Tensor) -> tuple[Tensor, ...]:
-    """3x3 convolutions of the selected channels."""
-    if _has_loops(x.shape[1], x):
-        opened: tuple[Tensor, ...] = FromQuad.apply(x, *kernels)
-        return opened
-    return tuple(F.conv2d(x, kernel, padding=1) for kernel in kernels)
-
-
 def _points(*terms: Tensor) -> Tensor:
     """The ReLU of a sum of 1x1 convolutions of as many channels to as many, by edge; maps and kernels take turns."""
-    if _has_loops(terms[1].shape[1], terms[0]):
-        y: Tensor = QuadPoints.apply(*terms)
-        return y
     of_kernel = _product if terms[0].is_cuda else _grouped
     maps = [of_kernel(x, kernel) for x, kernel in zip(terms[::2], terms[1::2], strict=True)]
     return sum(maps[1:], maps[0]).relu_()
@@ -328,9 +304,6 @@ def _product(x: Tensor, kernel: Tensor) -> Tensor:
 def _in_blocks(x: Tensor, kernel: Tensor) -> Tensor:
     """A 3x3 convolution that keeps the size, each block on its own channels; kernel is E x n x q x q x 3 x 3."""
     blocks, channels = kernel.shape[1:3]
-    if channels == 4 and suits(x):
-        y: Tensor = QuadConvolution.apply(x, kernel.flatten(0, 2))
-        return y
     if x.is_cuda:
         return _grouped(x, kernel.flatten(0, 1))
     together = max(_FULL // channels, 1)

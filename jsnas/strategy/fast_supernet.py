@@ -126,10 +126,11 @@ class FastSupernet:
         with torch.autocast(device_type, enabled=False):
             if self._operations:
                 make_kernels(self._operations, dtype, self._weights_learn)
-            joined = iter(join_kernels(nodes, dtype, self._weights_learn))
-            for graph in self._attentions:
-                graph.kernels = list(itertools.islice(joined, len(graph.blocks)))
-            add_weights(self._attentions)
+            if self._attentions:
+                joined = iter(join_kernels(nodes, dtype, self._weights_learn))
+                for graph in self._attentions:
+                    graph.kernels = list(itertools.islice(joined, len(graph.blocks)))
+                add_weights(self._attentions)
 
     def _put(self, module: nn.Module, fast: Any) -> None:
         module.__dict__["forward"] = fast

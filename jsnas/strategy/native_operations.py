@@ -24,9 +24,9 @@ Kernels = dict[str, Tensor]
 Gradients = dict[str, Tensor | None]
 
 
-def has_loops(selected: int, state: Tensor, kernels: Kernels) -> bool:
-    """Whether the loops can take a node, B x C x H x W, of which some channels are mixed."""
-    return selected == SELECTED and suits(state) and all(map(suits, kernels.values()))
+def has_loops(selected: int, like: Tensor) -> bool:
+    """Whether the loops are there for maps or kernels like one, where some channels are mixed."""
+    return selected == SELECTED and suits(like)
 
 
 def leave(state: Tensor, kernels: Kernels) -> Tensor:
@@ -136,8 +136,7 @@ def _quads_back(
 ) -> Tensor:
     """The gradient of a map x that a kernel of groups of four read, and that of the kernel."""
     found[name] = quads.kernel_gradient(x, dy) if wanted[name] else None
-    turned = kernels[name].flatten(0, 1).transpose(1, 2).flip(3, 4).flatten(0, 1)
-    return quads.convolve(dy, turned)
+    return quads.map_gradient(dy, kernels[name].flatten(0, 2))
 
 
 def _dilated(x: Tensor, kernels: Kernels) -> list[Tensor]:

@@ -8,7 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from jsnas.strategy.quad_convolution import FromQuad, QuadPoints, QuadSum
+from jsnas.native.library import last
+from jsnas.native.quad_points import points_gradients, sum_of_points
+from jsnas.native.quad_sums import add_quad_sums, quad_sums_gradients
 
 TERMS = st.lists(st.tuples(st.integers(1, 9), st.sampled_from([1, 3])), min_size=1, max_size=4)
 
@@ -45,58 +47,45 @@ def test_value_and_gradients(
     for blocks, side in terms:
         tensors += [random(batch, 4 * edges * blocks, height, width), random(edges, 4, 4 * blocks, side, side)]
     dy = random(*tensors[0].shape)
-    single = [t.clone().requires_grad_() for t in tensors]
     exact = [t.double().requires_grad_() for t in tensors]
-    y = QuadSum.apply(single[0].contiguous(memory_format=torch.channels_last).clone(), *single[1:])
     expected = in_torch(*exact)
-    found = [y, *torch.autograd.grad(y, single, dy)]
-    right = [expected, *torch.autograd.grad(expected, exact, dy.double())]
+    found = by_loops(tensors, dy)
+    right = [expected, *torch.autograd.grad(expected, exact[1:], dy.double())]
     for one, other in zip(found, right, strict=True):
         torch.testing.assert_close(one.double(), other, rtol=1e-5, atol=1e-4)
 
 
+def by_loops(tensors: list[Tensor], dy: Tensor) -> list[Tensor]:
+    """The sum, and the gradients of maps and kernels in turn."""
+    pairs = list(zip(tensors[1::2], tensors[2::2], strict=True))
+    y = last(tensors[0]).clone()
+    add_quad_sums(y, pairs)
+    every = [True] * len(pairs)
+    maps, kernels = quad_sums_gradients(dy, pairs, every, every)
+    return [y, *(gradient for pair in zip(maps, kernels, strict=True) for gradient in pair if gradient is not None)]
+
+
 def test_gradients_that_are_not_wanted(vectors: None) -> None:
-    x, kernel = torch.randn(2, 16, 5, 6, requires_grad=True), torch.randn(2, 4, 8, 3, 3, requires_grad=True)
-    y = torch.zeros(2, 32, 5, 6).contiguous(memory_format=torch.channels_last)
-    both = torch.autograd.grad(QuadSum.apply(y.clone(), x, kernel).square().sum(), [x, kernel])
-    of_x = torch.autograd.grad(QuadSum.apply(y.clone(), x, kernel.detach()).square().sum(), x)
-    of_kernel = torch.autograd.grad(QuadSum.apply(y.clone(), x.detach(), kernel).square().sum(), kernel)
-    assert torch.equal(both[0], of_x[0]) and torch.equal(both[1], of_kernel[0])
+    pairs = [(torch.randn(2, 16, 5, 6), torch.randn(2, 4, 8, 3, 3))]
+    dy = torch.randn(2, 32, 5, 6)
+    (dx,), (dkernel,) = quad_sums_gradients(dy, pairs, [True], [True])
+    (of_x,), nothing = quad_sums_gradients(dy, pairs, [True], [False])
+    nothing_too, (of_kernel,) = quad_sums_gradients(dy, pairs, [False], [True])
+    assert nothing == nothing_too == [None]
+    assert torch.equal(dx, of_x) and torch.equal(dkernel, of_kernel)
 
 
 def test_any_number_of_threads_gives_the_same_bits(vectors: None) -> None:
-    x, kernel = torch.randn(3, 24, 23, 17, requires_grad=True), torch.randn(2, 4, 12, 3, 3, requires_grad=True)
-    start = torch.randn(3, 16, 23, 17).contiguous(memory_format=torch.channels_last)
-    threads, results = torch.get_num_threads(), []
+    tensors = [torch.randn(*shape) for shape in ((3, 16, 23, 17), (3, 24, 23, 17), (2, 4, 12, 3, 3))]
+    dy, threads, results = torch.randn(3, 16, 23, 17), torch.get_num_threads(), []
     try:
         for number in (1, 2, 5):
             torch.set_num_threads(number)
-            y = QuadSum.apply(start.clone(), x, kernel)
-            results.append([y, *torch.autograd.grad(y.square().sum(), [x, kernel])])
+            results.append(by_loops(tensors, dy))
     finally:
         torch.set_num_threads(threads)
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
-
-
-@given(
-    batch=st.integers(1, 3),
-    blocks=st.lists(st.integers(1, 9), min_size=1, max_size=3),
-    height=st.integers(1, 10),
-    width=st.integers(1, 10),
-)
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_convolutions_of_four_channels(batch: int, blocks: list[int], height: int, width: int, vectors: None) -> None:
-    generator = torch.Generator().manual_seed(height * width + sum(blocks))
-    tensors = [torch.randn(batch, 4, height, width, generator=generator)]
-    tensors += [torch.randn(4 * n, 4, 3, 3, generator=generator) for n in blocks]
-    dy = [torch.randn(batch, 4 * n, height, width, generator=generator) for n in blocks]
-    single, exact = ([t.to(dtype).requires_grad_() for t in tensors] for dtype in (torch.float32, torch.float64))
-    y, expected = FromQuad.apply(*single), [F.conv2d(exact[0], kernel, padding=1) for kernel in exact[1:]]
-    found = [*y, *torch.autograd.grad(y, single, dy)]
-    right = [*expected, *torch.autograd.grad(expected, exact, [each.double() for each in dy])]
-    for one, other in zip(found, right, strict=True):
-        torch.testing.assert_close(one.double(), other, rtol=1e-5, atol=1e-4)
 
 
 @given(
@@ -113,23 +102,27 @@ def test_points(batch: int, edges: int, terms: int, height: int, width: int, vec
     # Whole numbers, so that sums of zero, where the ReLU has its corner, come up and are exact.
     tensors = [torch.randint(-2, 3, shape, generator=generator).float() for shape in shapes]
     dy = torch.randint(-3, 4, shapes[0], generator=generator).float()
-    single, exact = ([t.to(dtype).requires_grad_() for t in tensors] for dtype in (torch.float32, torch.float64))
-    y = QuadPoints.apply(*single)
+    exact = [t.double().requires_grad_() for t in tensors]
     pairs = zip(exact[::2], exact[1::2], strict=True)
     expected = F.relu(sum(F.conv2d(x, kernel.flatten(0, 1), groups=edges) for x, kernel in pairs))
-    found = [y, *torch.autograd.grad(y, single, dy)]
+    given_, every = list(zip(tensors[::2], tensors[1::2], strict=True)), [True] * terms
+    y = sum_of_points(given_, relu=True)
+    gradients = zip(*points_gradients(dy, y, given_, every, every), strict=True)
+    found = [y, *(gradient for pair in gradients for gradient in pair if gradient is not None)]
     right = [expected, *torch.autograd.grad(expected, exact, dy.double())]
     for one, other in zip(found, right, strict=True):
         assert torch.equal(one.double(), other)
 
 
 def test_points_give_gradients_that_are_wanted_and_keep_what_is_no_number(vectors: None) -> None:
-    x, kernel = torch.randn(2, 8, 5, 7, requires_grad=True), torch.randn(2, 4, 4, 1, 1, requires_grad=True)
-    both = torch.autograd.grad(QuadPoints.apply(x, kernel).square().sum(), [x, kernel])
-    of_x = torch.autograd.grad(QuadPoints.apply(x, kernel.detach()).square().sum(), x)
-    of_kernel = torch.autograd.grad(QuadPoints.apply(x.detach(), kernel).square().sum(), kernel)
-    assert torch.equal(both[0], of_x[0]) and torch.equal(both[1], of_kernel[0])
-    broken = x.detach().clone()
-    broken[1, 2, 3, 4] = torch.nan
-    found = QuadPoints.apply(broken, kernel).isnan()
+    x, kernel, dy = torch.randn(2, 8, 5, 7), torch.randn(2, 4, 4, 1, 1), torch.randn(2, 8, 5, 7)
+    pairs = [(x, kernel)]
+    y = sum_of_points(pairs, relu=True)
+    (dx,), (dkernel,) = points_gradients(dy, y, pairs, [True], [True])
+    (of_x,), nothing = points_gradients(dy, y, pairs, [True], [False])
+    nothing_too, (of_kernel,) = points_gradients(dy, y, pairs, [False], [True])
+    assert nothing == nothing_too == [None]
+    assert torch.equal(dx, of_x) and torch.equal(dkernel, of_kernel)
+    x[1, 2, 3, 4] = torch.nan
+    found = sum_of_points(pairs, relu=True).isnan()
     assert found[1, :4, 3, 4].all() and found.sum() == 4
