@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-FORM = 8  # of structures and functions: FORM in common.h
+FORM = 9  # of structures and functions: FORM in common.h
 
 
 class Shape(ctypes.Structure):
@@ -80,7 +80,7 @@ def library() -> ctypes.CDLL | None:
         loops.jsnas_gated_sum_backward.argtypes = [address, number, *behind]
         loops.jsnas_depthwise.argtypes = [address, address, address, number, *behind]
         loops.jsnas_depthwise_kernel.argtypes = [address, address, address, number, *behind]
-        loops.jsnas_quads.argtypes = [address, address, address, *behind]
+        loops.jsnas_quads.argtypes = [*[address] * 5, number, *behind]
         loops.jsnas_quads_kernel.argtypes = [address, address, address, *behind]
         loops.jsnas_quad_points.argtypes = [address, number, address, number, *behind]
         loops.jsnas_quad_points_backward.argtypes = [address, number, address, address, *behind]

@@ -14,11 +14,12 @@
 
 enum { STEP = 4, TERMS = 4 }; /* pixels at a time; terms of a sum */
 
-/* Gradients are NULL where they are not wanted; that of the kernel is by image. */
+/* Gradients are NULL where they are not wanted; that of the kernel is by image. Where x is a ReLU, its gradient is that
+   of what is before. */
 typedef struct {
     const float *x, *kernel;
     float *dx, *dkernel;
-    int64_t blocks, side; /* n; 1 or 3 */
+    int64_t blocks, side, relu; /* n; 1 or 3; whether x is a ReLU */
 } Term;
 
 /* What one thread has of one term: a ring of three rows of x, and the kernel, or its gradient, in the loops' order. */

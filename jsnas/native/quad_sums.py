@@ -18,7 +18,7 @@ class _Term(ctypes.Structure):
     """``Term`` of quad_sums.c."""
 
     _fields_ = [(name, ctypes.c_void_p) for name in ("x", "kernel", "dx", "dkernel")]
-    _fields_ += [(name, ctypes.c_int64) for name in ("blocks", "side")]
+    _fields_ += [(name, ctypes.c_int64) for name in ("blocks", "side", "relu")]
 
 
 Term = tuple[Tensor, Tensor]  # a map, B x 4nE x H x W, and a kernel, E x 4 x 4n x side x side, side 1 or 3
@@ -37,9 +37,18 @@ def add_quad_sums(y: Tensor, terms: Sequence[Term]) -> None:
 
 
 def quad_sums_gradients(
-    dy: Tensor, terms: Sequence[Term], of_maps: Sequence[bool], of_kernels: Sequence[bool]
+    dy: Tensor, terms: Sequence[Term], of_maps: Sequence[bool], of_kernels: Sequence[bool], relus: Sequence[bool] = ()
 ) -> tuple[list[Tensor | None], list[Tensor | None]]:
-    """The gradients of the terms' maps and kernels, as far as they are wanted, from that of y."""
+    """The gradients of the terms' maps and kernels, as far as they are wanted.
+
+    Args:
+        dy: That of y.
+        terms: Those of the sum.
+        of_maps: Whether that of each map is wanted.
+        of_kernels: Whether that of each kernel is.
+        relus: Whether each map is a ReLU, of which the gradient is made that of what is before; by default none is.
+    """
+    relus = relus or [False] * len(terms)
     dy, given = last(dy), [(last(x), kernel.contiguous()) for x, kernel in terms]
     points = [k for k, term in enumerate(given) if _is_point(term)]
     wide = [k for k in range(len(given)) if k not in points]
@@ -50,6 +59,8 @@ def quad_sums_gradients(
     ]
     plain = torch.empty_like(given[points[0]][0]) if points else None
     made = _terms([given[k] for k in wide], [maps[k] for k in wide], [by_image[k] for k in wide])
+    for term, k in zip(made, wide, strict=True):
+        term.relu = relus[k]
     edges = len(terms[0][1])
     call("jsnas_quad_sums_backward", dy, made, len(wide), dy.data_ptr(), pointer(plain), edges)
     kernels = [None if each is None else each.sum(0) for each in by_image]
@@ -57,7 +68,8 @@ def quad_sums_gradients(
         wanted = [[of[k] for k in points] for of in (of_maps, of_kernels)]
         of_points = points_gradients(plain, None, [given[k] for k in points], *wanted)
         for k, dx, dkernel in zip(points, *of_points, strict=True):
-            maps[k], kernels[k] = dx, dkernel
+            kernels[k] = dkernel
+            maps[k] = torch.ops.aten.threshold_backward(dx, given[k][0], 0) if relus[k] and dx is not None else dx
     return maps, kernels
 
 

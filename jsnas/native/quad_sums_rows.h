@@ -95,7 +95,7 @@ static void NAME(map_row)(const Scratch *own, const Pass *pass, int64_t k, int64
     const Part *part = &own->parts[k];
     const int64_t E = pass->edges, W = pass->shape->columns, side = pass->terms[k].side, radius = side / 2;
     const int64_t lanes = part->lanes, n = part->inputs;
-    float *to = pass->terms[k].dx + (image * pass->shape->rows + row) * W * E * n;
+    const int64_t start = (image * pass->shape->rows + row) * W * E * n;
     for (int64_t e = 0; e < E; e++)
         for (int64_t c = 0; c < n; c += WIDTH)
             for (int64_t p = 0; p < W; p += STEP) {
@@ -112,11 +112,16 @@ static void NAME(map_row)(const Scratch *own, const Pass *pass, int64_t k, int64
                         }
                 }
                 for (int q = 0; q < STEP && p + q < W; q++) {
-                    float *pixel = to + (p + q) * E * n + e * n + c;
-                    if (c + WIDTH <= n)
-                        NAME(store)(pixel, sums[q]);
+                    const int64_t pixel = start + (p + q) * E * n + e * n + c, some = n - c < WIDTH ? n - c : WIDTH;
+                    vec x = {0};
+                    if (pass->terms[k].relu) {
+                        memcpy(&x, pass->terms[k].x + pixel, some * sizeof(float));
+                        sums[q] = NAME(where)(x, sums[q]);
+                    }
+                    if (some == WIDTH)
+                        NAME(store)(pass->terms[k].dx + pixel, sums[q]);
                     else
-                        memcpy(pixel, &sums[q], (n - c) * sizeof(float));
+                        memcpy(pass->terms[k].dx + pixel, &sums[q], some * sizeof(float));
                 }
             }
 }

@@ -21,7 +21,9 @@ typedef struct {
 /* One pass as the threads share it. */
 typedef struct {
     const float *x, *kernel, *dy;
+    const float *more, *positive; /* is added to y; y counts only where it is above zero; each may be NULL */
     float *y, *dkernel;
+    int64_t relu;
     const Shape *shape;
     int64_t parts, next;
     int failed;
@@ -63,10 +65,12 @@ static void work(void *shared) {
     free(block);
 }
 
-/* y = x convolved, zeros around the images; its size stays. Channels are a multiple of 4. Returns 0, or 1 where memory
-   is short. */
-int jsnas_quads(const float *x, const float *kernel, float *y, const Shape *shape, Parallel parallel, int64_t threads) {
-    Pass pass = {.x = x, .kernel = kernel, .y = y, .shape = shape, .parts = threads};
+/* y = x convolved, zeros around the images, plus more, which y may be; or the ReLU of that; zero where positive is not
+   above zero. Channels are a multiple of 4. Returns 0, or 1 where memory is short. */
+int jsnas_quads(const float *x, const float *kernel, const float *more, const float *positive, float *y, int64_t relu,
+                const Shape *shape, Parallel parallel, int64_t threads) {
+    Pass pass = {.x = x, .kernel = kernel, .more = more, .positive = positive, .y = y, .relu = relu, .shape = shape};
+    pass.parts = threads;
     share(work, &pass, parallel, threads);
     return pass.failed;
 }

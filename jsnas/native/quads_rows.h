@@ -28,7 +28,13 @@ static void NAME(convolve)(const Scratch *own, const Pass *pass, int64_t first, 
                         for (int q = 0; q < STEP; q++) sums[q] += left * x[q] + middle * x[q + 1] + right * x[q + 2];
                     }
                 }
-                for (int q = 0; q < STEP && p + q < W; q++) NAME(store)(pass->y + (r * W + p + q) * C + c, sums[q]);
+                for (int q = 0; q < STEP && p + q < W; q++) {
+                    const int64_t here = (r * W + p + q) * C + c;
+                    if (pass->more) sums[q] += NAME(load)(pass->more + here);
+                    if (pass->relu) sums[q] = NAME(relu)(sums[q]);
+                    if (pass->positive) sums[q] = NAME(where)(NAME(load)(pass->positive + here), sums[q]);
+                    NAME(store)(pass->y + here, sums[q]);
+                }
             }
     }
 }

@@ -69,7 +69,8 @@ class _Leave(torch.autograd.Function):
         if dense or dilated:
             ends = _ends(dense, dilated, kernels)
             names = [name for name in _ENDS if name in kernels]
-            of_maps, of_kernels = quad_sums_gradients(dy, ends, [True] * len(ends), [wanted[n] for n in names])
+            every, relus = [True] * len(ends), [name in _relus(kernels) for name in names]
+            of_maps, of_kernels = quad_sums_gradients(dy, ends, every, [wanted[n] for n in names], relus)
             found |= dict(zip(names, of_kernels, strict=True))
             if dense:
                 dx.append(_dense_gradients(of_maps[:2], x, dense, kernels, wanted, found))
@@ -100,12 +101,17 @@ def _ends(dense: Sequence[Tensor], dilated: Sequence[Tensor], kernels: Kernels) 
     return list(zip(maps, [kernels[name] for name in _ENDS if name in kernels], strict=True))
 
 
+def _relus(kernels: Kernels) -> set[str]:
+    """The closing convolutions that read a ReLU which has no other gradient to wait for."""
+    return {"second_end"} if "inner" in kernels else {"first_end", "second_end"}
+
+
 def _dense(x: Tensor, kernels: Kernels) -> list[Tensor]:
     """Both cells' features of the blocks with dense kernels, and the ReLU before the first."""
     y1 = F.conv2d(x, kernels["first"].flatten(0, 1), padding=1).relu_()
     x1 = quads.convolve(y1, kernels["inner"].flatten(0, 2)) if "inner" in kernels else y1
     of_x = F.conv2d(x, kernels["second_x"].flatten(0, 1), padding=1)
-    y2 = quads.convolve(x1, kernels["second_x1"].flatten(0, 2)).add_(of_x).relu_()
+    y2 = quads.convolve(x1, kernels["second_x1"].flatten(0, 2), more=of_x, relu=True)
     return [x1, y2, y1]
 
 
@@ -113,11 +119,18 @@ def _dense_gradients(
     ends: Sequence[Any], x: Tensor, maps: Sequence[Tensor], kernels: Kernels, wanted: dict[str, bool], found: Gradients
 ) -> Tensor:
     """The gradient of x, from those of both features; those of kernels are put in."""
-    (dx1, dy2), (x1, y2, y1) = ends, maps
-    dy2 = torch.ops.aten.threshold_backward(dy2, y2, 0)
-    dx1 += _quads_back("second_x1", dy2, x1, kernels, wanted, found)
-    dy1 = _quads_back("inner", dx1, y1, kernels, wanted, found) if "inner" in kernels else dx1
-    dy1 = torch.ops.aten.threshold_backward(dy1, y1, 0)
+    (dx1, dy2), (x1, _, y1) = ends, maps
+
+    def back(name: str, dy: Tensor, x: Tensor, relu: Tensor | None, total: Tensor | None) -> Tensor:
+        kernel = kernels[name].flatten(0, 2)
+        found[name] = quads.kernel_gradient(x, dy) if wanted[name] else None
+        return quads.map_gradient(dy, kernel, relu, total)
+
+    if "inner" in kernels:
+        dx1 = back("second_x1", dy2, x1, None, dx1)
+        dy1 = back("inner", dx1, y1, y1, None)
+    else:
+        dy1 = back("second_x1", dy2, x1, y1, dx1)
     dx = torch.zeros_like(x)
     pairs = []
     for name, dy in (("first", dy1), ("second_x", dy2)):
@@ -129,14 +142,6 @@ def _dense_gradients(
             found[name] = torch.ops.aten.convolution_backward(*args)[1]
     add_quad_sums(dx, pairs)
     return dx
-
-
-def _quads_back(
-    name: str, dy: Tensor, x: Tensor, kernels: Kernels, wanted: dict[str, bool], found: Gradients
-) -> Tensor:
-    """The gradient of a map x that a kernel of groups of four read, and that of the kernel."""
-    found[name] = quads.kernel_gradient(x, dy) if wanted[name] else None
-    return quads.map_gradient(dy, kernels[name].flatten(0, 2))
 
 
 def _dilated(x: Tensor, kernels: Kernels) -> list[Tensor]:

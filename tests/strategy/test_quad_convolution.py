@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from jsnas.native.library import suits
+from jsnas.native.library import last, suits
 from jsnas.native.quads import convolve, kernel_gradient, map_gradient
 
 
@@ -27,6 +27,24 @@ def test_value_and_gradients(batch: int, groups: int, height: int, width: int, v
     right = [expected, *torch.autograd.grad(expected, exact, dy.double())]
     for one, other in zip(value_and_gradients(x, kernel, dy), right, strict=True):
         torch.testing.assert_close(one.double(), other, rtol=1e-5, atol=5e-5)
+
+
+@given(groups=st.integers(1, 9), height=st.integers(1, 10), width=st.integers(1, 10), adds=st.booleans())
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_is_added_and_relus(groups: int, height: int, width: int, adds: bool, vectors: None) -> None:
+    generator = torch.Generator().manual_seed(height * width + groups)
+    size, kernel_size = (2, 4 * groups, height, width), (4 * groups, 4, 3, 3)
+    # Whole numbers, so that sums of zero, where a ReLU has its corner, come up and are exact.
+    x, more, dy = (torch.randint(-2, 3, size, generator=generator).float() for _ in range(3))
+    kernel = torch.randint(-2, 3, kernel_size, generator=generator).float()
+    y = F.conv2d(x, kernel, padding=1, groups=groups)
+    assert torch.equal(convolve(x, kernel, more if adds else None, relu=True), F.relu(y + more if adds else y))
+    before = x.clone().requires_grad_()
+    (right,) = torch.autograd.grad(F.conv2d(F.relu(before), kernel, padding=1, groups=groups), before, dy)
+    total = last(more).clone() if adds else None
+    found = map_gradient(dy, kernel, F.relu(x), total)
+    assert torch.equal(found, torch.where(x > 0, more, 0) + right if adds else right)
+    assert total is None or found is total
 
 
 def test_any_number_of_threads_gives_the_same_bits(vectors: None) -> None:

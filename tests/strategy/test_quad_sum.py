@@ -75,6 +75,23 @@ def test_gradients_that_are_not_wanted(vectors: None) -> None:
     assert torch.equal(dx, of_x) and torch.equal(dkernel, of_kernel)
 
 
+@given(terms=TERMS, edges=st.integers(1, 3), seed=st.integers(0, 99))
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_gradients_of_relus(terms: list[tuple[int, int]], edges: int, seed: int, vectors: None) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    pairs, dy = [], torch.randn(2, 4 * edges, 6, 7, generator=generator)
+    for blocks, side in terms:
+        x = torch.randint(-2, 3, (2, 4 * edges * blocks, 6, 7), generator=generator).float()
+        pairs.append((x, torch.randn(edges, 4, 4 * blocks, side, side, generator=generator)))
+    every = [True] * len(pairs)
+    plain, _ = quad_sums_gradients(dy, pairs, every, every)
+    relus = [k % 2 == 0 for k in range(len(pairs))]
+    found, _ = quad_sums_gradients(dy, pairs, every, every, relus)
+    for (x, _), dx, before, is_relu in zip(pairs, plain, found, relus, strict=True):
+        assert dx is not None and before is not None
+        assert torch.equal(before, torch.where(x > 0, dx, 0) if is_relu else dx)
+
+
 def test_any_number_of_threads_gives_the_same_bits(vectors: None) -> None:
     tensors = [torch.randn(*shape) for shape in ((3, 16, 23, 17), (3, 24, 23, 17), (2, 4, 12, 3, 3))]
     dy, threads, results = torch.randn(3, 16, 23, 17), torch.get_num_threads(), []
