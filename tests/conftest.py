@@ -7,6 +7,10 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Before torch is imported: threads of several workers would wait for each other, spinning.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 import yaml
 
