@@ -10,6 +10,7 @@
 
 enum { GATES = 8 };                    /* wide gates of an edge */
 enum { BLOCK = 1 << 17, FEWEST = 4 }; /* values of y, and rows, that all edges add to before the next ones */
+enum { PIXELS = 16 };                  /* that a forward pass has at a time */
 
 int jsnas_form = FORM, jsnas_widest = WIDEST;
 
@@ -19,11 +20,18 @@ typedef struct {
     int64_t image, row;
 } Place;
 
+/* Pixels first to last of a row; the mixture of the first is at to, the next one's step floats on. */
+typedef struct {
+    float *to;
+    int64_t step, first, last;
+} Span;
+
 /* What one thread works with. A ring holds three rows of a depthwise gate, C channels and a column more on each side. */
 typedef struct {
     int64_t span;  /* rows of a turned kernel that there is room for: 9, or the narrow channels */
     int64_t line;  /* floats of a row of one vector; not a multiple of a page, which would make loads wait for stores */
     float *gate;   /* columns of one vector: the mixture, later its gradient */
+    float *some;   /* PIXELS x C: the mixture of a forward pass */
     float *one;    /* the same for each gate: its sigmoids, later the gradients of its logits */
     float *pixel;  /* the same: gradient of the pixel gate, still to be summed over the lanes */
     float *row;    /* for each gate columns x C: gradients of the logits */
@@ -106,15 +114,15 @@ static float *scratch(Scratch *own, const Pass *pass) {
     const int64_t C = pass->shape->channels, W = pass->shape->columns;
     const int64_t span = span_of(pass->edges, pass->count), gates = most_gates(pass->edges, pass->count);
     const int64_t line = (W + 1) * WIDEST, ring = 3 * (W + 2) * C;
-    const int64_t sizes[] = {line, gates * line, line, gates * W * C, gates * ring, gates * ring,
+    const int64_t sizes[] = {line, PIXELS * C, gates * line, line, gates * W * C, gates * ring, gates * ring,
                              gates * span * C, gates * span * C, gates * C};
-    float **parts[] = {&own->gate, &own->one, &own->pixel, &own->row, &own->spread, &own->back,
+    float **parts[] = {&own->gate, &own->some, &own->one, &own->pixel, &own->row, &own->spread, &own->back,
                        &own->turned, &own->sums, &own->biases};
     int64_t total = 0;
-    for (int k = 0; k < 9; k++) total += (sizes[k] + 15) / 16 * 16;
+    for (int k = 0; k < 10; k++) total += (sizes[k] + 15) / 16 * 16;
     float *block = aligned_alloc(64, total * sizeof(float)), *next = block;
     if (!block) return NULL;
-    for (int k = 0; k < 9; k++) *parts[k] = next, next += (sizes[k] + 15) / 16 * 16;
+    for (int k = 0; k < 10; k++) *parts[k] = next, next += (sizes[k] + 15) / 16 * 16;
     own->span = span, own->line = line;
     return block;
 }

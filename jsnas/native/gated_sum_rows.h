@@ -27,17 +27,18 @@ static void NAME(spread_rows)(const Scratch *own, const Edge *e, const Shape *s,
     }
 }
 
-/* Adds one gate to the mixture of one row, WIDTH channels from c; keeps the sigmoids where they are asked for. */
-INLINE void NAME(blend)(const Scratch *own, int64_t gate, const Gate *g, const Shape *s, Place at, int64_t c, int keep) {
-    const int64_t C = s->channels, W = s->columns, n = g->inputs;
+/* Adds one gate to the mixture of some pixels of a row, WIDTH channels from c; keeps the sigmoids where it is asked to. */
+INLINE void NAME(blend)(const Scratch *own, int64_t gate, const Gate *g, const Shape *s, Place at, int64_t c, Span span,
+                        int keep) {
+    const int64_t C = s->channels, n = g->inputs;
     const float weight = weight_of(g), *kernel = own->turned + gate * own->span * C + c;
-    float *one = own->one + gate * own->line;
+    float *one = own->one + gate * own->line, *to = span.to;
     if (g->taps == 9) {
         vec k[9];
         for (int tap = 0; tap < 9; tap++) k[tap] = NAME(load)(kernel + tap * C);
         const float *rows[3];
         for (int y = 0; y < 3; y++) rows[y] = ring_row(own->spread, s, gate, at.row + y - 1) + c;
-        for (int64_t p = 0; p < W; p++) {
+        for (int64_t p = span.first; p < span.last; p++, to += span.step) {
             vec sums[3];
             for (int y = 0; y < 3; y++) {
                 const float *from = rows[y] + p * C;
@@ -45,58 +46,59 @@ INLINE void NAME(blend)(const Scratch *own, int64_t gate, const Gate *g, const S
                 sums[y] += k[3 * y + 2] * NAME(load)(from + 2 * C);
             }
             vec v = NAME(sigmoid)(sums[0] + sums[1] + sums[2]);
-            NAME(add)(own->gate + p * WIDTH, v * weight);
+            NAME(add)(to, v * weight);
             if (keep) NAME(store)(one + p * WIDTH, v);
         }
         return;
     }
-    const float *narrow = narrow_row(g, s, at.image, at.row + g->above);
+    const float *narrow = narrow_row(g, s, at.image, at.row + g->above) + span.first * g->step;
     const vec bias = g->bias ? NAME(load)(g->bias + c) : NAME(all)(0);
     if (n == 8) { /* what our attentions have at 64 channels; the kernel stays in registers */
         vec k[8];
         for (int t = 0; t < 8; t++) k[t] = NAME(load)(kernel + t * C);
-        for (int64_t p = 0; p < W; p++, narrow += g->step) {
+        for (int64_t p = span.first; p < span.last; p++, narrow += g->step, to += span.step) {
             vec even = bias, odd = NAME(all)(0);
             for (int t = 0; t < 8; t += 2) even += k[t] * narrow[t], odd += k[t + 1] * narrow[t + 1];
             vec v = NAME(sigmoid)(even + odd);
-            NAME(add)(own->gate + p * WIDTH, v * weight);
+            NAME(add)(to, v * weight);
             if (keep) NAME(store)(one + p * WIDTH, v);
         }
         return;
     }
-    for (int64_t p = 0; p < W; p++, narrow += g->step) {
+    for (int64_t p = span.first; p < span.last; p++, narrow += g->step, to += span.step) {
         vec sum = bias;
         for (int64_t t = 0; t < n; t++) sum += NAME(load)(kernel + t * C) * narrow[t];
         vec v = NAME(sigmoid)(sum);
-            NAME(add)(own->gate + p * WIDTH, v * weight);
-            if (keep) NAME(store)(one + p * WIDTH, v);
+        NAME(add)(to, v * weight);
+        if (keep) NAME(store)(one + p * WIDTH, v);
     }
 }
 
-/* The mixture G of one row, WIDTH channels from c. */
-INLINE void NAME(mixture)(const Scratch *own, const Edge *e, const Shape *s, Place at, int64_t c, int keep) {
-    const int64_t W = s->columns;
+/* The mixture G of some pixels of a row, WIDTH channels from c. */
+INLINE void NAME(mixture)(const Scratch *own, const Edge *e, const Shape *s, Place at, int64_t c, Span span, int keep) {
     const vec channel = e->channel ? NAME(load)(e->channel + at.image * e->channel_step + c) : NAME(all)(0);
-    const float *pixel = e->pixel ? e->pixel + (at.image * s->rows + at.row) * W : 0;
-    for (int64_t p = 0; p < W; p++) NAME(store)(own->gate + p * WIDTH, pixel ? channel + pixel[p] : channel);
-    for (int64_t k = 0; k < e->count; k++) NAME(blend)(own, k, e->gates + k, s, at, c, keep);
+    const float *pixel = e->pixel ? e->pixel + (at.image * s->rows + at.row) * s->columns : 0;
+    float *to = span.to;
+    for (int64_t p = span.first; p < span.last; p++, to += span.step)
+        NAME(store)(to, pixel ? channel + pixel[p] : channel);
+    for (int64_t k = 0; k < e->count; k++) NAME(blend)(own, k, e->gates + k, s, at, c, span, keep);
 }
 
-/* y for rows first to last of all images together. */
+/* y for rows first to last of all images together. Some pixels with all their channels at a time: maps are read and
+   written as they lie. */
 static void NAME(forward)(const Scratch *own, const Edge *e, const Shape *s, int64_t first, int64_t last) {
     const int64_t C = s->channels, W = s->columns;
     turn_kernels(own, e, s);
     for (int64_t r = first; r < last; r++) {
         const Place at = {r / s->rows, r % s->rows};
         NAME(spread_rows)(own, e, s, at, r == first);
-        for (int64_t c = 0; c < C; c += WIDTH) {
-            NAME(mixture)(own, e, s, at, c, 0);
-            for (int64_t p = 0; p < W; p++) {
-                const int64_t next = (r * W + p + W) * C + c; /* the next row's, on its way meanwhile */
-                __builtin_prefetch(e->x + next), __builtin_prefetch(e->y + next, 1);
-                float *to = e->y + (r * W + p) * C + c;
-                vec term = NAME(load)(e->x + (r * W + p) * C + c) * NAME(load)(own->gate + p * WIDTH);
-                NAME(store)(to, e->adds ? NAME(load)(to) + term : term);
+        for (int64_t p = 0; p < W; p += PIXELS) {
+            const int64_t end = p + PIXELS < W ? p + PIXELS : W, start = (r * W + p) * C;
+            for (int64_t c = 0; c < C; c += WIDTH)
+                NAME(mixture)(own, e, s, at, c, (Span){own->some + c, C, p, end}, 0);
+            for (int64_t k = 0; k < (end - p) * C; k += WIDTH) {
+                vec term = NAME(load)(e->x + start + k) * NAME(load)(own->some + k);
+                NAME(store)(e->y + start + k, e->adds ? NAME(load)(e->y + start + k) + term : term);
             }
         }
     }
@@ -209,7 +211,7 @@ static void NAME(backward)(const Scratch *own, const Edge *e, const Shape *s, in
         NAME(spread_rows)(own, e, s, at, row == 0);
         clear_back(own, e, s, row);
         for (int64_t c = 0; c < C; c += WIDTH) {
-            NAME(mixture)(own, e, s, at, c, 1);
+            NAME(mixture)(own, e, s, at, c, (Span){own->gate, WIDTH, 0, W}, 1);
             vec sum = NAME(all)(0);
             for (int64_t p = 0; p < W; p++) {
                 const int64_t next = start + (p + W) * C + c; /* the next row's, on its way meanwhile */

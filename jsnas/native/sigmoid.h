@@ -9,18 +9,21 @@ INLINE vec NAME(power)(vec f) {
     return p * f + 9.99999940e-1f;
 }
 
-/* 1 / (1 + 2^t), t = -x / ln 2 = n + f, n whole; NaN stays NaN. */
+/* 1 / (1 + 2^t), t = -x / ln 2 = n + f, n whole; NaN stays NaN. t is kept where neither 2^t nor the sigmoid, nor products
+   with it, are denormal numbers, which take some processors a hundred times as long: networks that restore images have
+   many logits beyond 87. So no sigmoid is below 2^-60. */
 INLINE vec NAME(sigmoid)(vec x) {
     vec t = x * -1.44269504f;
 #if WIDTH == 16
+    t = (vec)_mm512_max_ps(_mm512_set1_ps(-60), _mm512_min_ps(_mm512_set1_ps(60), (__m512)t));
     vec f = (vec)_mm512_reduce_ps((__m512)t, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
     return 1.0f / (1.0f + (vec)_mm512_scalef_ps((__m512)NAME(power)(f), (__m512)t));
 #else
     const float magic = 12582912.0f; /* 1.5 x 2^23 = 0x4B400000 in bits; what is added to it comes out whole */
 #if WIDTH == 8
-    t = (vec)_mm256_max_ps(_mm256_set1_ps(-126), _mm256_min_ps(_mm256_set1_ps(126), (__m256)t));
+    t = (vec)_mm256_max_ps(_mm256_set1_ps(-60), _mm256_min_ps(_mm256_set1_ps(60), (__m256)t));
 #else
-    vec lowest = NAME(all)(-126), highest = NAME(all)(126);
+    vec lowest = NAME(all)(-60), highest = NAME(all)(60);
     ints low = t < lowest, high = t > highest;
     t = (vec)((low & (ints)lowest) | (high & (ints)highest) | (~(low | high) & (ints)t));
 #endif
