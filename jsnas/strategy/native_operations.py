@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from jsnas.native import depthwise, quads
-from jsnas.native.library import suits
+from jsnas.native.library import last, suits
 from jsnas.native.quad_points import points_gradients, sum_of_points
 from jsnas.native.quad_sums import add_quad_sums, quad_sums_gradients
 
@@ -44,9 +44,9 @@ class _Leave(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, names: Sequence[str], state: Tensor, *tensors: Tensor) -> Tensor:
         kernels = dict(zip(names, tensors, strict=True))
-        state = state.contiguous(memory_format=torch.channels_last)
-        x = state[:, :SELECTED].contiguous(memory_format=torch.channels_last)
-        y = F.conv2d(state, kernels["state"].flatten(0, 1), kernels["bias"].flatten(), dilation=2)
+        state = last(state)
+        x = last(state[:, :SELECTED])
+        y = last(F.conv2d(state, kernels["state"].flatten(0, 1), kernels["bias"].flatten(), dilation=2))
         dense = _dense(x, kernels) if "first" in kernels else []
         dilated = _dilated(x, kernels) if "dilated_x2" in kernels else []
         if dense or dilated:
@@ -63,7 +63,7 @@ class _Leave(torch.autograd.Function):
         dense, dilated = maps[: ctx.dense], maps[ctx.dense :]
         needs_state, *needed = ctx.needs_input_grad[1:]
         wanted = dict(zip(ctx.names, needed, strict=True))
-        dy = outputs[0].contiguous(memory_format=torch.channels_last)
+        dy = last(outputs[0])
         found: Gradients = {}
         dx: list[Tensor] = []
         if dense or dilated:
