@@ -31,9 +31,9 @@ typedef struct {
     int64_t span;  /* rows of a turned kernel that there is room for: 9, or the narrow channels */
     int64_t line;  /* floats of a row of one vector; not a multiple of a page, which would make loads wait for stores */
     float *gate;   /* columns of one vector: the mixture, later its gradient */
-    float *some;   /* PIXELS x C: the mixture of a forward pass */
     float *one;    /* the same for each gate: its sigmoids, later the gradients of its logits */
     float *pixel;  /* the same: gradient of the pixel gate, still to be summed over the lanes */
+    float *some;   /* PIXELS x C: the mixture of a forward pass */
     float *row;    /* for each gate columns x C: gradients of the logits */
     float *spread; /* for each gate a ring: the narrow map, its channels repeated */
     float *back;   /* for each gate a ring: the gradient of that */

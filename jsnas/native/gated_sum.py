@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from jsnas.native.library import call, suits
+from jsnas.native.library import call, last, suits
 
 VECTOR = 16  # channels must be a multiple of this
 MOST_GATES = 8  # wide gates of one map: GATES in gated_sum.c
@@ -116,13 +116,13 @@ class Edges:
         self._kept: list[Tensor] = []  # what addresses are of
         for edge, gates, each in zip(self.array, self.gates, inputs, strict=True):
             channels = each.x.shape[1]
-            edge.x, edge.pixel = self._values(_channels_last(each.x)), self._values(each.pixel)
+            edge.x, edge.pixel = self._values(last(each.x)), self._values(each.pixel)
             if each.channel is not None:
                 edge.channel = self._values(each.channel.expand(-1, channels, 1, 1))
                 edge.channel_step = channels if len(each.channel) > 1 else 0
             edge.gates, edge.count = gates, len(gates)
             for gate, wide in zip(gates, each.wide, strict=True):
-                narrow = wide.narrow if _has_holes_only_in_pixels(wide.narrow) else _channels_last(wide.narrow)
+                narrow = wide.narrow if _has_holes_only_in_pixels(wide.narrow) else last(wide.narrow)
                 self._kept.append(narrow)
                 gate.narrow, gate.step = narrow.data_ptr(), narrow.stride(3)
                 gate.kernel, gate.bias, gate.weight = map(self._values, (wide.kernel, wide.bias, wide.weight))
@@ -141,10 +141,6 @@ class Edges:
     def call(self, name: str, like: Tensor) -> None:
         """Calls a function of gated_sum.c for maps of a shape."""
         call(name, like, self.array, len(self.array))
-
-
-def _channels_last(x: Tensor) -> Tensor:
-    return x.contiguous(memory_format=torch.channels_last)
 
 
 def _has_holes_only_in_pixels(x: Tensor) -> bool:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from jsnas.dense_groups import conv_in_groups
+from jsnas.native.library import last
 from jsnas.strategy.gated_edge import MOST_WIDE, GatedEdge, has_triton
 from jsnas.strategy.halves import point_dilation
 from jsnas.strategy.native_gated_sum import NativeGatedSum, grouped, suits
@@ -59,7 +60,7 @@ class EdgeTerm:
 
 def gated_sums(x: Tensor, edges: Sequence[EdgeTerm]) -> list[Tensor]:
     """What is at the ends of the edges then, B x C x H x W each, as x."""
-    x = _channels_last(x)
+    x = last(x)
     if x.is_cuda and all(_suits_kernels(x, edge) for edge in edges):
         return [_by_kernels(x, edge) for edge in edges]
     groups = [(edge.thin, [(g.narrow, g.kernel, g.bias, g.weight) for g in edge.wide]) for edge in edges]
@@ -88,9 +89,7 @@ def _by_kernels(x: Tensor, edge: EdgeTerm) -> Tensor:
     channel, pixel = thin.get("channel"), thin.get("pixel")
     if channel is not None:
         channel = channel.expand(*x.shape[:2], 1, 1).contiguous()
-    wide = [
-        t for g in edge.wide for t in (_channels_last(_conv(g.narrow, g.kernel, None)), g.bias, g.weight.contiguous())
-    ]
+    wide = [t for g in edge.wide for t in (last(_conv(g.narrow, g.kernel, None)), g.bias, g.weight.contiguous())]
     y: Tensor = GatedEdge.apply(edge.total, x, channel, None if pixel is None else pixel.contiguous(), *wide)
     return y
 
@@ -105,13 +104,9 @@ def _by_loops(x: Tensor, edges: Sequence[EdgeTerm], groups: Sequence[Any]) -> li
 
 def _by_pieces(x: Tensor, total: Tensor | None, thin: Sequence[Tensor], wide: Sequence[Any]) -> Tensor:
     """By torch's operations."""
-    gates: list[Any] = [t for narrow, *others in wide for t in (_channels_last(narrow), *others)]
+    gates: list[Any] = [t for narrow, *others in wide for t in (last(narrow), *others)]
     y: Tensor = _Gated.apply([(len(thin), len(wide))], x, *thin, *gates)
     return y if total is None else total + y
-
-
-def _channels_last(x: Tensor) -> Tensor:
-    return x.contiguous(memory_format=torch.channels_last)
 
 
 class _Gated(torch.autograd.Function):
@@ -132,7 +127,7 @@ class _Gated(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
-        dy = outputs[0].contiguous(memory_format=torch.channels_last)
+        dy = last(outputs[0])
         x, *others = ctx.saved_tensors
         ((thin, wide),) = grouped(ctx.shape, others[: ctx.count])
         sigmoids = others[ctx.count :]

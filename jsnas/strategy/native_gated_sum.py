@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from jsnas.native import gated_sum as native
+from jsnas.native.library import last
 
 Group = tuple[Sequence[Tensor], Sequence[Sequence[Any]]]  # an edge's thin gates; narrow, kernel, bias, weight of each
 
@@ -73,7 +74,7 @@ class NativeGatedSum(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
         """A gradient for each tensor that needs one."""
-        dys = [dy.contiguous(memory_format=torch.channels_last) for dy in outputs]
+        dys = [last(dy) for dy in outputs]
         x, *gates = ctx.saved_tensors
         groups = grouped(ctx.shape, gates)
         needs_x, *needs = ctx.needs_input_grad[1:]
