@@ -26,6 +26,7 @@ setup(
         Extension(
             "jsnas.native._loops",
             [
+                "jsnas/native/convolution_sum.c",
                 "jsnas/native/gated_sum.c",
                 "jsnas/native/depthwise.c",
                 "jsnas/native/octets.c",

@@ -17,6 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
+from jsnas.native.convolution_sum import prepared, takes
+
 Activation = Literal["none", "relu", "sigmoid"]
 
 
@@ -61,6 +63,21 @@ class FastConvolution(nn.Module):
         self.radius = dilation * (weights[0].shape[2] // 2)
         self.dilation, self.groups = dilation, groups
         self._packed: list[Tensor] | None = None
+        self._for_loops: Tensor | None = None
+
+    def has_loops(self) -> bool:
+        """Whether ``jsnas.native.convolution_sum`` is there for it."""
+        weight = self._buffers["weight"]
+        assert weight is not None
+        return self.dilation == self.groups == 1 and takes(weight, self.widths)
+
+    def for_loops(self) -> Tensor:
+        """The kernel as ``jsnas.native.convolution_sum`` takes it."""
+        if self._for_loops is None:
+            weight = self._buffers["weight"]
+            assert weight is not None
+            self._for_loops = prepared(weight)
+        return self._for_loops
 
     @override
     def forward(self, inputs: Sequence[Tensor], activation: Activation = "none", onto: Tensor | None = None) -> Tensor:
@@ -89,11 +106,15 @@ class FastConvolution(nn.Module):
         return onto
 
     def _apply(self, *arguments: Any, **options: Any) -> Any:
-        self._packed = None  # it would stay behind on the old device
+        self._packed = self._for_loops = None  # they would stay behind on the old device
         return super()._apply(*arguments, **options)  # type: ignore[no-untyped-call]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_packed": None}  # oneDNN's layouts can be neither copied nor saved
+        return {
+            **self.__dict__,
+            "_packed": None,
+            "_for_loops": None,
+        }  # oneDNN's layouts can be neither copied nor saved
 
 
 def _pack(weight: Tensor, x: Tensor, conv: FastConvolution) -> Tensor:

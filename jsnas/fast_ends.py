@@ -11,7 +11,7 @@ from jsnas.fast_blocks import Builder, Excitation
 from jsnas.fast_convolution import FastConvolution, last
 from jsnas.fast_end import composed
 from jsnas.fast_rows import Run, Source, Step, own_rows
-from jsnas.fast_steps import Global, Statistics
+from jsnas.fast_steps import Global, Statistics, by_loops
 from jsnas.fusion import CrossScaleFusion, PixelAttentionConv
 from jsnas.network import MeanShift
 
@@ -45,7 +45,10 @@ class PixelAttentionRows(Step):
     def compute(self, windows: list[Tensor], start: int, stop: int, run: Run) -> list[Tensor]:
         x, radius = windows[0], self.convolution.radius
         gate = self.gate([own_rows(x, radius, start, stop)], "sigmoid")
-        return [own_rows(self.convolution([x]), radius, start, stop).mul_(gate)]
+        y = by_loops([self.convolution], [x], start, stop)
+        if y is None:
+            y = own_rows(self.convolution([x]), radius, start, stop)
+        return [y.mul_(gate)]
 
 
 class Scaled(Step):

@@ -15,7 +15,9 @@ from typing_extensions import override
 
 from jsnas.fast_convolution import Activation, FastConvolution, dense, last
 from jsnas.fast_rows import Run, Source, Step, own_rows
+from jsnas.native import convolution_sum as sums
 from jsnas.native import gated_sum as native
+from jsnas.native.library import suits
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,30 @@ class Convolution:
     def radius(self) -> int:
         """Rows needed above and below."""
         return self.dilation * (self.weight.shape[2] // 2)
+
+
+def by_loops(
+    convolutions: Sequence[FastConvolution], windows: Sequence[Tensor], start: int, stop: int, relu: bool = False
+) -> Tensor | None:
+    """A sum of convolutions by the loops in C, or ``None`` where they are not for all of them.
+
+    Args:
+        convolutions: At most one of 3x3 and one of 1x1, in this order; the first may have a bias.
+        windows: What they read for rows start to stop, and maps that are added.
+        start: The first row.
+        stop: The row after the last.
+        relu: Whether a ReLU follows.
+    """
+    if not convolutions or not all(conv.has_loops() for conv in convolutions):
+        return None
+    rest = iter(windows)
+    inputs: dict[int, list[sums.Window]] = {0: [], 1: []}  # by radius
+    kernels: dict[int, Tensor] = {}
+    for conv in convolutions:
+        inputs[conv.radius] = [sums.Window(next(rest), min(conv.radius, start)) for _ in conv.widths]
+        kernels[conv.radius] = conv.for_loops()
+    both, bias = (kernels.get(1), kernels.get(0)), convolutions[0]._buffers["bias"]
+    return sums.convolution_sum(inputs[1], inputs[0], list(rest), both, bias, stop - start, relu)
 
 
 class ConvolutionSum(Step):
@@ -62,10 +88,12 @@ class ConvolutionSum(Step):
 
     @override
     def compute(self, windows: list[Tensor], start: int, stop: int, run: Run) -> list[Tensor]:
+        summed = by_loops(self._convolutions(), windows, start, stop, self.relu)
+        if summed is not None:
+            return [summed]
         total: Tensor | None = None
         position, relu = 0, self.relu
-        for conv in self.convolutions:
-            assert isinstance(conv, FastConvolution)
+        for conv in self._convolutions():
             inputs = windows[position : position + len(conv.widths)]
             position += len(inputs)
             now: Activation = "relu" if relu and position == len(windows) else "none"
@@ -82,6 +110,9 @@ class ConvolutionSum(Step):
         assert total is not None
         return [total.relu_() if relu else total]
 
+    def _convolutions(self) -> list[FastConvolution]:
+        return list(self.convolutions)  # type: ignore[arg-type]
+
 
 class Split(Step):
     """One 1x1 convolution for several readers of a map, its outputs cut apart, each through layers of its own."""
@@ -91,14 +122,18 @@ class Split(Step):
     ) -> None:
         super().__init__([Source(stream)], outputs)
         weight, bias = torch.cat([w.detach() for w, _, _ in parts]), torch.cat([b.detach() for _, b, _ in parts])
+        spare = -len(weight) % sums.VECTOR if suits(weight) else 0  # zeros, for the loops to fill vectors
+        weight, bias = F.pad(weight, (0, 0, 0, 0, 0, 0, 0, spare)), F.pad(bias, (0, spare))
         self.convolution = FastConvolution([weight], bias)
         self.sizes = [weight.shape[0] for weight, _, _ in parts]
         self.layers = nn.ModuleList(layers if layers is not None else nn.Identity() for _, _, layers in parts)
 
     @override
     def compute(self, windows: list[Tensor], start: int, stop: int, run: Run) -> list[Tensor]:
-        y = self.convolution(windows)
-        parts = torch.split(y, self.sizes, 1)
+        y = by_loops([self.convolution], windows, start, stop)
+        if y is None:
+            y = self.convolution(windows)
+        parts = torch.split(y[:, : sum(self.sizes)], self.sizes, 1)
         return [layers(part) for layers, part in zip(self.layers, parts, strict=True)]
 
 

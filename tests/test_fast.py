@@ -231,7 +231,8 @@ def test_fast_convolution_is_a_convolution(
             assert torch.allclose(y.double(), expected, rtol=1e-5, atol=1e-5 if fused else 1e-10)
 
 
-def test_fast_is_plain_in_single_precision() -> None:
+@pytest.mark.parametrize("channels", [(16, 8), (32, 16)])  # the second ones are for the loops in C
+def test_fast_is_plain_in_single_precision(channels: tuple[int, int]) -> None:
     for seed, (operation, attention) in enumerate((o, a) for o in sorted(OPERATIONS) for a in sorted(ATTENTIONS)):
         if "none" in (operation, attention):
             continue
@@ -241,7 +242,7 @@ def test_fast_is_plain_in_single_precision() -> None:
             tuple((edge, attention) for edge in edge_list(3)),
             2,
         )
-        network = random_network(genotype, NetworkSettings(3, 2, 1, 16, 8), seed)
+        network = random_network(genotype, NetworkSettings(3, 2, 1, *channels), seed)
         x = 255 * torch.rand(1, 3, 29, 37, dtype=torch.float64)
         with torch.no_grad():
             expected = network(x)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-FORM = 9  # of structures and functions: FORM in common.h
+FORM = 10  # of structures and functions: FORM in common.h
 
 
 class Shape(ctypes.Structure):
@@ -76,6 +76,7 @@ def library() -> ctypes.CDLL | None:
     behind: list[Any] = [ctypes.POINTER(Shape), address, number]
     try:
         loops = ctypes.CDLL(found.origin)
+        loops.jsnas_convolution_sum.argtypes = [address, *[number] * 3, *[address] * 4, number, *behind]
         loops.jsnas_gated_sum.argtypes = [address, number, *behind]
         loops.jsnas_gated_sum_backward.argtypes = [address, number, *behind]
         loops.jsnas_depthwise.argtypes = [address, address, address, number, *behind]

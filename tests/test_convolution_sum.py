@@ -1,0 +1,151 @@
+"""Sums of convolutions by the loops in C, the 3x3 ones by Winograd's way, against torch's own in float64."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from jsnas.native.convolution_sum import Window, convolution_sum, prepared, takes
+from jsnas.native.library import compiled, last
+
+pytestmark = pytest.mark.skipif(not compiled(), reason="the loops were not compiled: there was no compiler")
+
+
+@dataclass
+class Case:
+    """A random sum: maps of 16 n channels for each n of wide, points and plain."""
+
+    wide: list[int]
+    points: list[int]
+    plain: int
+    outputs: int
+    size: tuple[int, int]
+    images: int = 1
+    above: int = 0
+    below: int = 0
+    relu: bool = False
+    bias: bool = True
+
+    def __post_init__(self) -> None:
+        torch.manual_seed(0)
+        rows, columns = self.size
+        self.wide_maps = [self.random_map(16 * n, self.above + rows + self.below, columns) for n in self.wide]
+        self.point_maps = [self.random_map(16 * n, rows, columns) for n in self.points]
+        self.plain_maps = [self.random_map(self.outputs, rows, columns) for _ in range(self.plain)]
+        sides = ((3, self.wide), (1, self.points))
+        self.kernels = [torch.randn(self.outputs, 16 * sum(n), side, side) if n else None for side, n in sides]
+        self.of_bias = torch.randn(self.outputs) if self.bias else None
+
+    def random_map(self, channels: int, rows: int, columns: int) -> Tensor:
+        """A part of a map of more channels, as the loops are to read it."""
+        return last(torch.randn(self.images, channels + 16, rows, columns))[:, 8 : channels + 8]
+
+    def by_loops(self) -> Tensor:
+        first, second = (None if kernel is None else prepared(kernel) for kernel in self.kernels)
+        wide = [Window(x, self.above) for x in self.wide_maps]
+        points = [Window(x) for x in self.point_maps]
+        return convolution_sum(
+            wide, points, self.plain_maps, (first, second), self.of_bias, self.size[0], relu=self.relu
+        )
+
+    def by_torch(self) -> Tensor:
+        total = sum((x.double() for x in self.plain_maps), torch.zeros((), dtype=torch.float64))
+        for kernel, maps in zip(self.kernels, (self.wide_maps, self.point_maps), strict=True):
+            if kernel is not None:
+                y = F.conv2d(torch.cat(maps, 1).double(), kernel.double(), padding=kernel.shape[2] // 2)
+                total = total + (y[:, :, self.above :][:, :, : self.size[0]] if kernel.shape[2] > 1 else y)
+        if self.of_bias is not None:
+            total = total + self.of_bias.double()[:, None, None]
+        return total.relu() if self.relu else total
+
+
+def relative_error(found: Tensor, expected: Tensor) -> float:
+    return float((found - expected).abs().max() / expected.abs().max().clamp_min(1))
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case([1], [], 0, 16, (8, 32)),
+        Case([1, 2], [3, 1], 2, 32, (13, 37), images=2, above=1, below=1, relu=True),
+        Case([], [4], 1, 64, (5, 9), relu=True),
+        Case([2], [], 0, 48, (1, 1), bias=False),
+        Case([1], [1], 0, 16, (3, 270), below=1),
+        Case([1], [2], 1, 16, (4, 33), above=1),
+        Case([], [1, 1, 1, 1], 3, 16, (7, 8), images=3),
+    ],
+    ids=lambda case: f"{case.wide}-{case.points}-{case.plain}-{case.outputs}-{case.size}",
+)
+def test_sums_are_those_of_torch(case: Case, vectors: None) -> None:
+    assert relative_error(case.by_loops(), case.by_torch()) < 1e-5
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    wide=st.lists(st.integers(1, 3), max_size=3),
+    points=st.lists(st.integers(1, 3), max_size=3),
+    plain=st.integers(0, 2),
+    outputs=st.integers(1, 4),
+    size=st.tuples(st.integers(1, 11), st.integers(1, 70)),
+    images=st.integers(1, 2),
+    beyond=st.tuples(st.integers(0, 1), st.integers(0, 1)),
+    relu=st.booleans(),
+    bias=st.booleans(),
+)
+def test_sums_of_any_shape(
+    wide: list[int],
+    points: list[int],
+    plain: int,
+    outputs: int,
+    size: tuple[int, int],
+    images: int,
+    beyond: tuple[int, int],
+    relu: bool,
+    bias: bool,
+) -> None:
+    if not wide and not points:
+        points = [1]
+    case = Case(wide, points, plain, 16 * outputs, size, images, *beyond, relu, bias)
+    assert relative_error(case.by_loops(), case.by_torch()) < 1e-5
+
+
+def test_any_number_of_threads_gives_the_same_bits() -> None:
+    case, threads, results = Case([1, 1], [2], 1, 32, (21, 300), images=2), torch.get_num_threads(), []
+    try:
+        for number in (1, 2, 5):
+            torch.set_num_threads(number)
+            results.append(case.by_loops())
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(results[0], results[1]) and torch.equal(results[0], results[2])
+
+
+def test_no_number_stays_none() -> None:
+    """A NaN of the input is in every output that sees it, with a ReLU, too, and in no other tile's."""
+    case = Case([1], [], 0, 16, (8, 64), relu=True)
+    case.wide_maps[0][0, 3, 2, 10] = torch.nan
+    y, expected = case.by_loops(), case.by_torch()
+    assert y[expected.isnan()].isnan().all()
+    assert not y[:, :, 4:].isnan().any() and not y[..., 12:].isnan().any()
+
+
+@pytest.mark.parametrize(
+    ("shape", "widths", "taken"),
+    [
+        ((16, 32, 3, 3), [16, 16], True),
+        ((16, 32, 1, 1), [32], True),
+        ((16, 32, 5, 5), [32], False),
+        ((16, 32, 3, 3), [8, 24], False),
+        ((12, 32, 3, 3), [32], False),
+        ((16, 16, 3, 1), [16], False),
+    ],
+)
+def test_which_kernels_are_for_the_loops(shape: tuple[int, ...], widths: list[int], taken: bool) -> None:
+    assert takes(torch.zeros(shape), widths) == taken
+    assert not takes(torch.zeros(shape).double(), widths)
