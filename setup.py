@@ -27,6 +27,7 @@ setup(
             "jsnas.native._loops",
             [
                 "jsnas/native/convolution_sum.c",
+                "jsnas/native/esa.c",
                 "jsnas/native/gated_sum.c",
                 "jsnas/native/depthwise.c",
                 "jsnas/native/octets.c",

@@ -16,6 +16,7 @@ from typing_extensions import override
 from jsnas.fast_convolution import Activation, FastConvolution, dense, last
 from jsnas.fast_rows import Run, Source, Step, own_rows
 from jsnas.native import convolution_sum as sums
+from jsnas.native import esa
 from jsnas.native import gated_sum as native
 from jsnas.native.library import suits
 
@@ -223,6 +224,8 @@ class EnlargedGate(Gate):
         narrow, small = windows
         height, small_height = run.height_of(self.sources[0].stream), run.height_of(self.sources[1].stream)
         first, _ = self.rows_of(height, small_height, start, stop)
+        if esa.takes(narrow):
+            return esa.enlarge(small, first, small_height, narrow, start, height)
         # Bilinear resizing in two goes: rows here, columns by torch.
         exact = torch.promote_types(small.dtype, torch.float32)
         place = (torch.arange(start, stop, dtype=exact, device=small.device) + 0.5) * (small_height / height) - 0.5
@@ -340,8 +343,10 @@ class PooledView(Step):
 
     @override
     def compute(self, windows: list[Tensor], start: int, stop: int, run: Run) -> list[Tensor]:
-        y = F.conv2d(windows[0], self._buffers["weight"], self._buffers["bias"], 2)  # type: ignore[arg-type]
-        return [F.max_pool2d(y, 7, 3)]
+        weight, bias = self._buffers["weight"], self._buffers["bias"]
+        assert weight is not None and bias is not None
+        x = windows[0]
+        return [F.max_pool2d(esa.shrink(x, weight, bias) if esa.takes(x) else F.conv2d(x, weight, bias, 2), 7, 3)]
 
 
 class Statistics(Step):

@@ -117,7 +117,10 @@ static void NAME(finish)(const Scratch *own, const Pass *pass, int64_t image, in
     for (const Input *input = pass->points; input < pass->plain; to += TILES * input->channels, input++)
         for (int64_t t = 0; t < count; t++) {
             const float *from = pixel(input, s, image, row, column + t);
-            for (int64_t k = 0; k < input->channels; k += WIDTH) NAME(store)(to + place(k, t), NAME(load)(from + k));
+            for (int64_t k = 0; k < input->channels; k += WIDTH) {
+                NAME(store)(to + place(k, t), NAME(load)(from + k));
+                __builtin_prefetch(from + TILES * input->step + k); /* it arrives while these are worked on */
+            }
         }
     float *y = pass->y + ((image * s->rows + row) * s->columns + column) * C;
     for (int64_t o = 0; o < C; o += WIDTH) {

@@ -98,6 +98,7 @@ static void NAME(forward)(const Scratch *own, const Edge *e, const Shape *s, int
                 NAME(mixture)(own, e, s, at, c, (Span){own->some + c, C, p, end}, 0);
             for (int64_t k = 0; k < (end - p) * C; k += WIDTH) {
                 vec term = NAME(load)(e->x + start + k) * NAME(load)(own->some + k);
+                __builtin_prefetch(e->x + start + k + PIXELS * C); /* it arrives while the next gates are made */
                 NAME(store)(e->y + start + k, e->adds ? NAME(load)(e->y + start + k) + term : term);
             }
         }

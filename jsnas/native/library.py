@@ -77,6 +77,8 @@ def library() -> ctypes.CDLL | None:
     try:
         loops = ctypes.CDLL(found.origin)
         loops.jsnas_convolution_sum.argtypes = [address, *[number] * 3, *[address] * 4, number, *behind]
+        loops.jsnas_esa_shrink.argtypes = [address, *[number] * 3, *[address] * 3, *behind]
+        loops.jsnas_esa_enlarge.argtypes = [address, *[number] * 6, address, number, address, *behind]
         loops.jsnas_gated_sum.argtypes = [address, number, *behind]
         loops.jsnas_gated_sum_backward.argtypes = [address, number, *behind]
         loops.jsnas_depthwise.argtypes = [address, address, address, number, *behind]
