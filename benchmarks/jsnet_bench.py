@@ -20,7 +20,7 @@ import torch
 
 from benchmarks.photograph_data import packed
 from jsnas.bench import Bench, Row, export_table, import_table, load_table
-from jsnas.memory import keep_freed_memory
+from jsnas.process import prepare_process
 from jsnas.surrogate import LEAST_TO_JUDGE, groups, quality
 from jsnas.task import Task
 from trainers.bench import fill
@@ -94,7 +94,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.source is None:
         torch.set_num_threads(1)
-        keep_freed_memory()
+        prepare_process()
         measure(arguments)
     rows, protocols = load_table(arguments.source or arguments.work / "table")
     if arguments.table:

@@ -25,8 +25,8 @@ from benchmarks.machine import ceiling, in_turns, machine, ratio
 from jsnas.cost import cost_of
 from jsnas.export import network_of
 from jsnas.fast import fast_network
-from jsnas.memory import keep_freed_memory
 from jsnas.network import JSNet
+from jsnas.process import prepare_process
 
 
 def compiled_network(network: JSNet, x: Tensor) -> Callable[[Tensor], Tensor] | None:
@@ -128,7 +128,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    keep_freed_memory()  # as the command line does
+    prepare_process()  # as the command line does
     device = torch.device(arguments.device)
     result = measure(arguments.scales, arguments.outputs, arguments.rounds, device, not arguments.no_compiled)
     if arguments.json:

@@ -19,9 +19,9 @@ from jsnas.candidates import TASK_ATTENTIONS
 from jsnas.cost_table import plain_genotype
 from jsnas.genotype import Genotype
 from jsnas.latency import latency_table, machine_name, times_of
-from jsnas.memory import keep_freed_memory
 from jsnas.network import JSNet, NetworkSettings
 from jsnas.operations import OPERATIONS
+from jsnas.process import prepare_process
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--seed", type=int, default=0, help="seed of the genotypes")
     options = parser.parse_args()
-    keep_freed_memory()  # as the command line does
+    prepare_process()  # as the command line does
     height, width = (int(side) for side in options.size.split("x"))
     device, size = torch.device(options.device), (height, width)
     settings = NetworkSettings(3, 2, options.modules, options.channels)

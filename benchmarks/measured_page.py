@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from jsnas.memory import keep_freed_memory
+from jsnas.process import prepare_process
 
 
 def page_parser(description: str | None, work: str) -> argparse.ArgumentParser:
@@ -36,7 +36,7 @@ def make_page(
         content: dict[str, Any] = json.loads(arguments.figures.read_text(encoding="utf-8"))
     else:
         torch.set_num_threads(1)
-        keep_freed_memory()
+        prepare_process()
         content = measure()
     publish(arguments, content, page)
     return content

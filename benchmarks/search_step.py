@@ -29,7 +29,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.machine import ceiling, machine, seconds
 from jsnas.cuda_graph import WARM_UP
-from jsnas.memory import keep_freed_memory
+from jsnas.process import prepare_process
 from jsnas.strategy import PartialChannelDARTS, PartialChannelSettings
 from jsnas.strategy.nni_api import DARTS, Trainer
 from search_spaces import JointSearchSpace
@@ -198,7 +198,7 @@ def main() -> None:
     warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
     warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
     quiet_nni()
-    keep_freed_memory()  # as `jsnas` does, for all three ways
+    prepare_process()  # as `jsnas` does, for all three ways
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     if arguments.memory_of:

@@ -32,6 +32,7 @@ from jsnas.data.patches import PatchBatches, patch_loader
 from jsnas.dense_groups import DenseGroups
 from jsnas.export import network_of
 from jsnas.fast_end import FastEnd
+from jsnas.process import prepare_process
 from jsnas.task import Task
 from trainers.patch_loss import patch_loss
 
@@ -142,6 +143,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
+    prepare_process()  # as `jsnas` does
     device = torch.device(arguments.device)
     result = measure(
         arguments.batch_size,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jsnas.errors import InputError, unknown_name
-from jsnas.memory import keep_freed_memory
+from jsnas.process import prepare_process
 from trainers.commands import COMMANDS
 
 
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # a file name need be no Unicode
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    keep_freed_memory()
+    prepare_process()
     sys.path.append(str(Path.cwd()))  # as `python -m jsnas` has it: a block of the user's may lie here
     try:
         if words[0] not in COMMANDS:

@@ -29,6 +29,7 @@ from jsnas.data.atomic import atomic_file
 from jsnas.errors import InputError
 from jsnas.export import network_of
 from jsnas.genotype import Genotype
+from jsnas.process import prepare_process
 from jsnas.sample import genotype_from_sample
 from trainers.config import Config, load_config
 from trainers.contestants import contestants_of, play
@@ -109,6 +110,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--kind", choices=[NETWORK, SEARCH, ENTRY], required=True, help="what a trial is")
     parser.add_argument("--elsewhere", action="store_true", help="the result goes back through NNI alone")
     options = parser.parse_args(words)
+    prepare_process()
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     try:
         reporter = Reporter()
