@@ -29,9 +29,8 @@ from jsnas.data.h5 import H5Images
 from jsnas.data.images import write_png
 from jsnas.data.pack import pack
 from jsnas.data.patches import PatchBatches, patch_loader
-from jsnas.dense_groups import DenseGroups
 from jsnas.export import network_of
-from jsnas.fast_end import FastEnd
+from jsnas.fast_training import FastTraining
 from jsnas.process import prepare_process
 from jsnas.task import Task
 from trainers.patch_loss import patch_loss
@@ -47,7 +46,7 @@ def measure(
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's types
     optimizer = torch.optim.Adam(network.parameters(), lr=2e-4, fused=True)
 
-    fast_form = DenseGroups(network) if device.type == "cuda" else FastEnd(network)
+    fast_form = FastTraining(network, device)
 
     def learn(lq: Tensor, hq: Tensor) -> tuple[Tensor]:
         lq, hq = (t.to(memory_format=torch.channels_last) for t in (lq, hq))

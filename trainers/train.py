@@ -21,10 +21,9 @@ from torch import Tensor
 from jsnas.checkpoint import load_checkpoint, save_checkpoint
 from jsnas.cuda_graph import RecordedStep
 from jsnas.data.patches import PatchBatches, dead_workers_reported, patch_loader
-from jsnas.dense_groups import DenseGroups
 from jsnas.errors import InputError
 from jsnas.export import network_of
-from jsnas.fast_end import FastEnd
+from jsnas.fast_training import FastTraining
 from jsnas.genotype import Genotype
 from jsnas.network import JSNet, NetworkSettings
 from trainers.config import Config
@@ -122,7 +121,7 @@ def _fit(
     model, optimizer = fabric.setup(network, adam)
     average = copy.deepcopy(network).requires_grad_(False) if config.train.ema_decay else None
 
-    fast_form = FastEnd(network) if fabric.device.type == "cpu" else DenseGroups(network)  # each where it was measured
+    fast_form = FastTraining(network, fabric.device)
     card, gallery = ModelCard(network, data, config), Gallery(data)
     first, best_psnr = 0, -math.inf
     losses = LossMeter(fabric.device, resuming_advice("train.learning_rate"), ranks)

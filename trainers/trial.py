@@ -16,6 +16,7 @@ from lightning_fabric import Fabric
 from jsnas.checkpoint import save_checkpoint
 from jsnas.cost import cost_of
 from jsnas.data.patches import dead_workers_reported, patch_loader
+from jsnas.fast_training import FastTraining
 from jsnas.genotype import Genotype
 from jsnas.network import JSNet, NetworkSettings
 from trainers.config import Config
@@ -84,13 +85,17 @@ def _run_trial(
         model, optimizer = fabric.setup(
             network, torch.optim.Adam(network.parameters(), lr=t.learning_rate, betas=t.betas, eps=t.eps, fused=True)
         )
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's types
+        fast_form = FastTraining(network, fabric.device)
         batches = patch_loader(patch_stream(data, config, "weights"), 0, total, worker_count(config))
         losses = LossMeter(fabric.device, "try a lower train.learning_rate, or precision 32-true.")
         for iteration, batch in enumerate(batches, start=1):
             for group in optimizer.param_groups:
                 group["lr"] = t.learning_rate * 0.5 ** ((iteration - 1) // halve_every)
             lq, hq = (tensor.to(fabric.device, non_blocking=True) for tensor in batch)
-            loss = patch_loss(model, (lq, hq))
+            lq, hq = (tensor.to(memory_format=torch.channels_last) for tensor in (lq, hq))
+            with fast_form:
+                loss = patch_loss(model, (lq, hq))
             optimizer.zero_grad(set_to_none=True)
             fabric.backward(loss)
             optimizer.step()

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from jsnas.dense_groups import conv_in_groups
 from jsnas.native.library import last
+from jsnas.native_gated_sum import NativeGatedSum, grouped, suits
 from jsnas.strategy.gated_edge import MOST_WIDE, GatedEdge, has_triton
 from jsnas.strategy.halves import point_dilation
-from jsnas.strategy.native_gated_sum import NativeGatedSum, grouped, suits
 
 _PIECE = 1 << 20  # values of a map at a time, 4 MiB
 

@@ -1,5 +1,10 @@
-"""The gated sums by the loops in C (``jsnas.native``): no map of gates is ever written, sigmoids are made again for the
-gradients. It computes what ``jsnas.strategy.gated_sum`` says, for the gates that our attentions have.
+"""What a node of an attention graph brings to later nodes, by the loops in C (``jsnas.native``), with gradients.
+
+    y_j = total_j + x * G_j,   G_j = sum_m t_jm + sum_k w_jk * sigmoid(conv_jk(n_jk))
+
+``x`` is the node, j an edge that leaves it, ``total_j`` what earlier nodes brought to the edge's end, ``t_jm`` gates of
+few values, ``n_jk`` the narrow maps of those as large as x, ``w_jk`` their weights. No map of gates is ever written,
+sigmoids are made again for the gradients.
 """
 
 from __future__ import annotations
