@@ -24,6 +24,7 @@ import torch
 from benchmarks.machine import machine
 from benchmarks.search_step import Search, own_peak
 from jsnas.operations import OPERATIONS
+from jsnas.process import prepare_process
 from trainers.search import quiet_nni
 
 MIDDLE: dict[str, Any] = {"modules": 2, "channels": 64, "inner_channels": 16, "batch": 4, "patch": 32}
@@ -100,6 +101,7 @@ def main() -> None:
     if arguments.point is not None:
         warnings.filterwarnings("ignore")
         quiet_nni()
+        prepare_process()  # as `jsnas` does
         print(json.dumps(own_point(arguments.point)))
         return
     result: dict[str, Any] = {"benchmark": "growth", **machine(torch.device("cpu")), "middle": MIDDLE, "axes": {}}

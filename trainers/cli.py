@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from jsnas.errors import InputError, unknown_name
 from jsnas.process import prepare_process
 from trainers.commands import COMMANDS
@@ -53,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemoryError:
         _say("There is not enough memory for this; give smaller images, patches or networks.")
         return 2
+    finally:
+        torch.set_flush_denormal(False)  # of a process that called this function and goes on
     return 0
 
 
