@@ -23,6 +23,7 @@ from jsnas.fusion import CrossScaleFusion
 from jsnas.network import JSNet
 from jsnas.operations import OPERATIONS
 
+WHOLE_PIXELS = 3 << 17  # up to these an image goes in one piece, which is faster, and takes less memory than chunks do
 CHUNK_PIXELS = 65536  # of a map; its 64 channels of float32 are 16 MiB
 THRIFTY_PIXELS = 16384  # the same where memory counts more
 GPU_PIXELS = 1 << 22  # the same on other devices: 1 GiB, so most images go in one piece
@@ -93,12 +94,14 @@ class FastNetwork(nn.Module):
         height, width = x.shape[2:]
         quantum = 1
         if rows is None:
-            if x.device.type == "cpu":
+            if x.device.type != "cpu":
+                rows = max(GPU_PIXELS // width, 1)
+            elif height * width <= WHOLE_PIXELS:
+                rows = height
+            else:
                 rows = max((CHUNK_PIXELS if height * width < LARGE_IMAGE else THRIFTY_PIXELS) // width, 4)
                 if height > rows >= 8 and height * width < LARGE_IMAGE:
                     quantum, rows = 8, rows // 8 * 8
-            else:
-                rows = max(GPU_PIXELS // width, 1)
         program = self.kept if height * width < LARGE_IMAGE else self.thrifty
         program.run(x, min(rows, height), quantum, write)
 

@@ -59,7 +59,7 @@ class FastConvolution(nn.Module):
         super().__init__()
         self.register_buffer("weight", last(torch.cat([weight.detach() for weight in weights], 1)))
         self.register_buffer("bias", None if bias is None else bias.detach().clone())
-        self.widths = [weight.shape[1] for weight in weights]
+        self.widths, self.outputs = [weight.shape[1] for weight in weights], len(weights[0])
         self.radius = dilation * (weights[0].shape[2] // 2)
         self.dilation, self.groups = dilation, groups
         self._packed: list[Tensor] | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -45,7 +47,7 @@ class PixelAttentionRows(Step):
     def compute(self, windows: list[Tensor], start: int, stop: int, run: Run) -> list[Tensor]:
         x, radius = windows[0], self.convolution.radius
         gate = self.gate([own_rows(x, radius, start, stop)], "sigmoid")
-        y = by_loops([self.convolution], [x], start, stop)
+        y = by_loops([self.convolution], [x], start, stop, room=partial(run.room, self.outputs[0]))
         if y is None:
             y = own_rows(self.convolution([x]), radius, start, stop)
         return [y.mul_(gate)]

@@ -50,10 +50,35 @@ class Rows:
         self._needed = 0  # rows above it have no reader
         self._packed: Tensor | None = None
         self._scales: list[tuple[int, int, Tensor]] = []
+        self._room: tuple[int, Tensor, Tensor] | None = None  # first row; all rows there; the next ones among them
+
+    def room(self, shape: tuple[int, int, int, int]) -> Tensor:
+        """Memory for the next rows of one image, behind those that still have a reader, unless these are many.
+
+        When what was written there is added, it is in one piece with the rows before it, and a reader of both copies
+        nothing.
+
+        Args:
+            shape: 1 x C x rows x W; the memory is in channels-last.
+        """
+        _, channels, rows, width = shape
+        first = max(self._needed, self._chunks[0][0]) if self._chunks else self.end
+        kept = self.end - first
+        if self._whole or kept > rows:
+            first, kept = self.end, 0
+        together = torch.empty((1, channels, kept + rows, width), memory_format=torch.channels_last)
+        if kept:
+            together[:, :, :kept] = self.read(first, self.end)
+        self._room = first, together, together[:, :, kept:]
+        return self._room[2]
 
     def append(self, chunk: Tensor) -> None:
         """Adds the next rows."""
         start, self.end = self.end, self.end + chunk.shape[2]
+        room, self._room = self._room, None
+        if room is not None and room[2] is chunk and room[0] < start:
+            self._chunks = [room[:2]]
+            return
         if not self._whole:
             self._chunks.append((start, chunk))
             return
@@ -113,6 +138,10 @@ class Run:
         rows = self.streams[number]
         assert rows is not None
         return rows
+
+    def room(self, number: int, like: Tensor, channels: int, rows: int) -> Tensor | None:
+        """Memory for the next rows of a map as wide as another, or ``None`` for several images."""
+        return None if len(like) > 1 else self.stream(number).room((1, channels, rows, like.shape[3]))
 
     def height_of(self, number: int) -> int:
         """Height of a map."""

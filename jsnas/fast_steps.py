@@ -5,8 +5,9 @@ Chunks are B x C x rows x W in channels-last.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -37,7 +38,12 @@ class Convolution:
 
 
 def by_loops(
-    convolutions: Sequence[FastConvolution], windows: Sequence[Tensor], start: int, stop: int, relu: bool = False
+    convolutions: Sequence[FastConvolution],
+    windows: Sequence[Tensor],
+    start: int,
+    stop: int,
+    relu: bool = False,
+    room: Callable[[Tensor, int, int], Tensor | None] | None = None,
 ) -> Tensor | None:
     """A sum of convolutions by the loops in C, or ``None`` where they are not for all of them.
 
@@ -47,6 +53,7 @@ def by_loops(
         start: The first row.
         stop: The row after the last.
         relu: Whether a ReLU follows.
+        room: Called with a map as wide, channels and rows, gives the memory to write to (``Run.room``).
     """
     if not convolutions or not all(conv.has_loops() for conv in convolutions):
         return None
@@ -57,7 +64,9 @@ def by_loops(
         inputs[conv.radius] = [sums.Window(next(rest), min(conv.radius, start)) for _ in conv.widths]
         kernels[conv.radius] = conv.for_loops()
     both, bias = (kernels.get(1), kernels.get(0)), convolutions[0]._buffers["bias"]
-    return sums.convolution_sum(inputs[1], inputs[0], list(rest), both, bias, stop - start, relu)
+    rows, outputs = stop - start, convolutions[0].outputs
+    to = None if room is None else room(windows[0], outputs, rows)
+    return sums.convolution_sum(inputs[1], inputs[0], list(rest), both, bias, rows, relu, to)
 
 
 class ConvolutionSum(Step):
@@ -89,7 +98,8 @@ class ConvolutionSum(Step):
 
     @override
     def compute(self, windows: list[Tensor], start: int, stop: int, run: Run) -> list[Tensor]:
-        summed = by_loops(self._convolutions(), windows, start, stop, self.relu)
+        room = partial(run.room, self.outputs[0])
+        summed = by_loops(self._convolutions(), windows, start, stop, self.relu, room)
         if summed is not None:
             return [summed]
         total: Tensor | None = None
@@ -313,7 +323,9 @@ class GatedSum(Step):
             inputs.append(native.Gated(x, channel=value) if value.shape[2:] == (1, 1) else native.Gated(x, pixel=value))
         one = windows[0].new_ones(1, 1, 1, 1)
         plain = windows[len(self.gates) : len(self.gates) + self.plain]
-        return native.gated_sum([*inputs, *(native.Gated(x, channel=one) for x in plain)])
+        x = windows[0]
+        to = run.room(self.outputs[0], x, x.shape[1], stop - start)
+        return native.gated_sum([*inputs, *(native.Gated(x, channel=one) for x in plain)], to)
 
 
 class PooledView(Step):

@@ -248,5 +248,6 @@ def test_fast_is_plain_in_single_precision(channels: tuple[int, int]) -> None:
             expected = network(x)
         fast = fast_network(network.float())
         assert relative_error(expected, fast(x.float())) < 1e-4, (operation, attention)
-        by_rows = run(fast.kept, x.float(), 8, 8)
-        assert relative_error(expected, by_rows) < 1e-4, (operation, attention)
+        for rows, quantum in ((8, 8), (1, 1), (5, 1)):
+            by_rows = run(fast.kept, x.float(), rows, quantum)
+            assert relative_error(expected, by_rows) < 1e-4, (operation, attention, rows)

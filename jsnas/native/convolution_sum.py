@@ -69,6 +69,7 @@ def convolution_sum(
     bias: Tensor | None,
     rows: int,
     relu: bool,
+    to: Tensor | None = None,
 ) -> Tensor:
     """The sum of convolutions, maps and a bias, B x O x rows x W in channels-last; with a ReLU if asked for.
 
@@ -80,11 +81,12 @@ def convolution_sum(
         bias: O, or ``None``.
         rows: Of the sum.
         relu: Whether the sum's ReLU is asked for.
+        to: Where to write it, in channels-last without holes; by default memory of its own.
     """
     first = (*wide, *points)[0].x
     outputs = next(kernel.shape[-1] for kernel in kernels if kernel is not None)
     shape = (first.shape[0], outputs, rows, first.shape[3])
-    y = torch.empty(shape, dtype=first.dtype, memory_format=torch.channels_last)
+    y = torch.empty(shape, memory_format=torch.channels_last) if to is None else to
     windows = [*wide, *points, *(Window(x) for x in plain)]
     inputs, kept = (_Input * len(windows))(), []
     for made, window in zip(inputs, windows, strict=True):

@@ -68,13 +68,14 @@ def takes(x: Tensor) -> bool:
     return not x.shape[1] % VECTOR and suits(x)
 
 
-def gated_sum(inputs: Sequence[Gated]) -> Tensor:
+def gated_sum(inputs: Sequence[Gated], to: Tensor | None = None) -> Tensor:
     """The sum of the maps times their gates, B x C x H x W in channels-last.
 
     Args:
         inputs: Maps that ``takes`` takes, gates that are ``known``.
+        to: Where to write it, in channels-last without holes; by default memory of its own.
     """
-    y = torch.empty_like(inputs[0].x, memory_format=torch.channels_last)
+    y = torch.empty_like(inputs[0].x, memory_format=torch.channels_last) if to is None else to
     edges = Edges(inputs)
     for k, edge in enumerate(edges.array):
         edge.y, edge.adds = y.data_ptr(), k > 0
