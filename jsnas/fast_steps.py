@@ -57,6 +57,8 @@ def by_loops(
     """
     if not convolutions or not all(conv.has_loops() for conv in convolutions):
         return None
+    if not _all_single(windows):
+        return None
     rest = iter(windows)
     inputs: dict[int, list[sums.Window]] = {0: [], 1: []}  # by radius
     kernels: dict[int, Tensor] = {}
@@ -67,6 +69,11 @@ def by_loops(
     rows, outputs = stop - start, convolutions[0].outputs
     to = None if room is None else room(windows[0], outputs, rows)
     return sums.convolution_sum(inputs[1], inputs[0], list(rest), both, bias, rows, relu, to)
+
+
+def _all_single(windows: Sequence[Tensor]) -> bool:
+    """Whether all maps are of the loops' type; under autocast maps of two types meet."""
+    return all(x.dtype == torch.float32 for x in windows)
 
 
 class ConvolutionSum(Step):
@@ -234,7 +241,7 @@ class EnlargedGate(Gate):
         narrow, small = windows
         height, small_height = run.height_of(self.sources[0].stream), run.height_of(self.sources[1].stream)
         first, _ = self.rows_of(height, small_height, start, stop)
-        if esa.takes(narrow):
+        if esa.takes(narrow) and small.dtype == narrow.dtype:
             return esa.enlarge(small, first, small_height, narrow, start, height)
         # Bilinear resizing in two goes: rows here, columns by torch.
         exact = torch.promote_types(small.dtype, torch.float32)
@@ -285,7 +292,7 @@ class GatedSum(Step):
         total: Tensor | None = None
         position = len(self.gates) + self.plain
         plain = windows[len(self.gates) : position]
-        if native.takes(windows[0]):
+        if native.takes(windows[0]) and _all_single(windows):
             summed = self._by_loops(windows, start, stop, run)
             if summed is not None:
                 return [summed]

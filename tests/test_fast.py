@@ -251,3 +251,15 @@ def test_fast_is_plain_in_single_precision(channels: tuple[int, int]) -> None:
         for rows, quantum in ((8, 8), (1, 1), (5, 1)):
             by_rows = run(fast.kept, x.float(), rows, quantum)
             assert relative_error(expected, by_rows) < 1e-4, (operation, attention, rows)
+
+
+def test_fast_under_autocast() -> None:
+    """Maps of two types meet then; loops in C must not take one for the other."""
+    network = random_network(Genotype.load("jsnet-sr").with_scale(2), NetworkSettings(3, 2, 1, 32, 16), seed=3)
+    x = 255 * torch.rand(1, 3, 24, 40, dtype=torch.float64)
+    with torch.no_grad():
+        expected = network(x)
+        fast = fast_network(network.float())
+        with torch.autocast("cpu", torch.bfloat16):
+            plain_error = relative_error(expected, network(x.float()))
+            assert relative_error(expected, fast(x.float())) < 2 * plain_error
