@@ -62,7 +62,7 @@ class Rows:
             shape: 1 x C x rows x W; the memory is in channels-last.
         """
         _, channels, rows, width = shape
-        first = max(self._needed, self._chunks[0][0]) if self._chunks else self.end
+        first = min(max(self._needed, self._chunks[0][0]), self.end) if self._chunks else self.end
         kept = self.end - first
         if self._whole or kept > rows:
             first, kept = self.end, 0

@@ -194,7 +194,7 @@ def test_inference_with_and_without(name: str, images: int, monkeypatch: pytest.
 
     called: list[int] = []
     loops = native.gated_sum
-    monkeypatch.setattr(native, "gated_sum", lambda inputs: called.append(len(inputs)) or loops(inputs))
+    monkeypatch.setattr(native, "gated_sum", lambda inputs, to: called.append(len(inputs)) or loops(inputs, to))
     with_loops = restored()
     assert called
     monkeypatch.setattr(library, "compiled", lambda: False)
