@@ -26,7 +26,7 @@ from jsnas.attentions import (
 )
 from jsnas.native.library import last
 from jsnas.native_gated_sum import NativeGatedSum, suits
-from jsnas.network import AttentionSearchModule, EdgeSum, Graph
+from jsnas.network import AttentionSearchModule, Graph, is_plain_graph
 
 _NARROW = (PixelAttention, CostEffectiveAttention, EnhancedSpatialAttention)  # they begin with a 1x1 convolution
 _OTHERS = (ChannelAttention, ContrastChannelAttention, SpatialAttention)
@@ -61,7 +61,7 @@ class FastAttentions:
         self._fast = [
             (part, _FastGraph(part.graph))
             for part in network.modules()
-            if type(part) is AttentionSearchModule and _is_plain(part.graph)
+            if type(part) is AttentionSearchModule and is_plain_graph(part.graph)
         ]
 
     def __enter__(self) -> None:
@@ -73,17 +73,13 @@ class FastAttentions:
             del part.__dict__["forward"]
 
 
-def _is_plain(graph: nn.Module) -> bool:
-    return type(graph) is Graph and all(type(node) is EdgeSum for node in graph.nodes)
-
-
 class _FastGraph:
     """The last node of a graph, computed from the first to the last: each node adds to those that it leads to."""
 
     def __init__(self, graph: Graph) -> None:
-        self.graph = graph
-        ends = [[j for j, inputs in enumerate(graph.inputs, start=1) if i in inputs] for i in range(len(graph.nodes))]
-        self.leaving: list[dict[int, Any]] = [{j: graph.edges[f"{i}_{j}"] for j in js} for i, js in enumerate(ends)]
+        self.leaving: list[dict[int, Any]] = [
+            {j: graph.edges[f"{i}_{j}"] for j in graph.ends_from(i)} for i in range(len(graph.nodes))
+        ]
 
     def __call__(self, x: Tensor) -> Tensor:
         """B x C x H x W to the same shape."""

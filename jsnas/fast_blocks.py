@@ -46,10 +46,10 @@ from jsnas.fast_steps import (
 )
 from jsnas.network import (
     AttentionSearchModule,
-    EdgeSum,
     Graph,
     JointSearchModule,
     OperationSearchModule,
+    is_plain_graph,
 )
 from jsnas.operations import RDBCommon, RDBDil, RDBLight, RDBSep, RDBShallow, Skip
 
@@ -106,13 +106,13 @@ class Builder:
         attention = module.attention_part
         if type(attention) is nn.Identity:
             return self.sum(Sum(plain=[features, x]))
-        if not (type(attention) is AttentionSearchModule and _is_plain_graph(attention.graph)):
+        if not (type(attention) is AttentionSearchModule and is_plain_graph(attention.graph)):
             return self.sum(Sum(plain=[self.whole([features], attention), x]))
         return self.attention_graph(features, x, attention.graph)
 
     def operation_part(self, x: int, part: nn.Module) -> int:
         """The operation part of a module, or the residual block's body in its place."""
-        if type(part) is OperationSearchModule and _is_plain_graph(part.graph):
+        if type(part) is OperationSearchModule and is_plain_graph(part.graph):
             states = [self.convolution(x, part.reduce)]
             kernels = list(torch.split(part.fuse.weight.detach(), part.reduce.out_channels, 1))
             for j, inputs in enumerate(part.graph.inputs, start=1):
@@ -316,8 +316,3 @@ def _keeps_size(conv: nn.Conv2d) -> bool:
         and k % 2 == 1
         and conv.padding_mode == "zeros"
     )
-
-
-def _is_plain_graph(graph: nn.Module) -> bool:
-    """Whether a graph is ours and its nodes are sums."""
-    return type(graph) is Graph and all(type(node) is EdgeSum for node in graph.nodes)

@@ -110,11 +110,9 @@ class FastConvolution(nn.Module):
         return super()._apply(*arguments, **options)  # type: ignore[no-untyped-call]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {
-            **self.__dict__,
-            "_packed": None,
-            "_for_loops": None,
-        }  # oneDNN's layouts can be neither copied nor saved
+        # oneDNN's layouts can be neither copied nor saved, and both are made again when they are asked for.
+        made_anew = {"_packed": None, "_for_loops": None}
+        return {**self.__dict__, **made_anew}
 
 
 def _pack(weight: Tensor, x: Tensor, conv: FastConvolution) -> Tensor:

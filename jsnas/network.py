@@ -128,14 +128,19 @@ class Graph(nn.Module):
         states = [x]
         outputs: dict[Edge, Callable[[], Tensor]] = {}
         for j, (node, inputs) in enumerate(zip(self.nodes, self.inputs, strict=True), start=1):
-            for end in self._ends_from(j - 1):
+            for end in self.ends_from(j - 1):
                 outputs[j - 1, end] = branch(partial(self.edges[f"{j - 1}_{end}"], states[-1]))
             states.append(node([outputs.pop((i, j))() for i in inputs]))
         return states
 
-    def _ends_from(self, i: int) -> list[int]:
+    def ends_from(self, i: int) -> list[int]:
         """The nodes that edges from node i lead to."""
         return [j for j, inputs in enumerate(self.inputs, start=1) if i in inputs]
+
+
+def is_plain_graph(graph: nn.Module) -> bool:
+    """Whether a graph is ours and its nodes are sums."""
+    return type(graph) is Graph and all(type(node) is EdgeSum for node in graph.nodes)
 
 
 class OperationSearchModule(nn.Module):

@@ -88,16 +88,12 @@ class FastAttentionGraph:
             self.blocks.append({})
             self._places.append({})
             self._numbers.append([])
-            for j in self.ends_from(i):
+            for j in graph.ends_from(i):
                 mixed: Any = graph.edges[f"{i}_{j}"]
                 for k, name in enumerate(mixed.names):
                     self.blocks[i].setdefault(type(mixed[name]), []).append(mixed[name])
                     self._places[i].setdefault(type(mixed[name]), []).append((j, k))
                     self._numbers[i].append((j, k))
-
-    def ends_from(self, i: int) -> list[int]:
-        """The nodes that edges from node i lead to."""
-        return [j for j, inputs in enumerate(self.graph.inputs, start=1) if i in inputs]
 
     def __call__(self, x: Tensor) -> Tensor:
         """The last node, B x C x H x W."""
@@ -119,7 +115,7 @@ class FastAttentionGraph:
     def _open(self, x: Tensor, i: int) -> dict[int, EdgeGates]:
         """The gates of all edges that leave node i, by their ends."""
         kernel = self.kernels[i]
-        gates = {j: EdgeGates() for j in self.ends_from(i)}
+        gates = {j: EdgeGates() for j in self.graph.ends_from(i)}
         weights = dict(zip(self._numbers[i], kernel["weights"].unbind(), strict=True)) if gates else {}
         entries = {
             kind: [
@@ -147,7 +143,7 @@ def add_weights(graphs: Sequence[FastAttentionGraph]) -> None:
     for graph in graphs:
         for i in range(len(graph.kernels)):
             found.append([])
-            for j in graph.ends_from(i):
+            for j in graph.graph.ends_from(i):
                 mixed: Any = graph.graph.edges[f"{i}_{j}"]
                 node: Any = graph.graph.nodes[j - 1]
                 if mixed.label not in of_edge:
