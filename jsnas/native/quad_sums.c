@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STEP = 4, TERMS = 4 }; /* pixels at a time; terms of a sum */
+enum { STEP = 8, TERMS = 4 }; /* pixels at a time; terms of a sum */
 
 /* Gradients are NULL where they are not wanted; that of the kernel is by image. Where x is a ReLU, its gradient is that
    of what is before. */
@@ -30,7 +30,8 @@ typedef struct {
 
 typedef struct {
     Part *parts;
-    float *out;   /* four channels of each of E parts: a ring of three rows */
+    float *out;   /* the four channels of each of E parts, part by part: a ring of three rows */
+    int64_t line; /* floats of a part's row of it */
     int64_t room; /* floats of a row of it */
 } Scratch;
 
@@ -63,16 +64,21 @@ static void slide(const Part *own, const Term *t, const Pass *pass, int64_t imag
 /* The gradients of the four channels in one row and its neighbours. */
 static void slide_back(const Scratch *own, const Pass *pass, int64_t image, int64_t row) {
     const Shape *s = pass->shape;
-    const int64_t every = s->channels / (4 * pass->edges), outputs = 4 * pass->edges;
-    for (int64_t r = row == 0 ? -1 : row + 1; r <= row + 1; r++) {
-        float *to = ring(own->out, r, own->room) + outputs;
-        const float *from = pass->dy + (image * s->rows + r) * s->columns * s->channels;
-        if (r < 0 || r >= s->rows)
-            memset(to, 0, s->columns * outputs * sizeof(float));
-        else
-            for (int64_t k = 0; k < s->columns * outputs; k++) to[k] = from[k * every];
-    }
+    const int64_t every = s->channels / (4 * pass->edges);
+    for (int64_t r = row == 0 ? -1 : row + 1; r <= row + 1; r++)
+        for (int64_t e = 0; e < pass->edges; e++) {
+            float *to = ring(own->out, r, own->room) + e * own->line + 4;
+            if (r < 0 || r >= s->rows) {
+                memset(to, 0, s->columns * 4 * sizeof(float));
+                continue;
+            }
+            const float *from = pass->dy + (image * s->rows + r) * s->columns * s->channels + e * 4 * every;
+            for (int64_t p = 0; p < s->columns; p++, from += s->channels)
+                for (int k = 0; k < 4; k++) to[4 * p + k] = from[k * every];
+        }
 }
+
+typedef float four __attribute__((vector_size(16), aligned(4)));
 
 #define LOOPS "quad_sums_rows.h"
 #include "each_processor.h"
@@ -84,7 +90,8 @@ static void work(void *shared) {
     const Shape *s = pass->shape;
     const int64_t E = pass->edges, rows = s->images * s->rows;
     Part parts[TERMS];
-    Scratch own = {.parts = parts, .room = (s->columns + 2 + STEP) * 4 * E};
+    Scratch own = {.parts = parts, .line = (s->columns + 2 + STEP) * 4};
+    own.room = own.line * E;
     int64_t floats = 3 * own.room;
     for (int64_t k = 0; k < pass->count; k++) {
         const int64_t n = 4 * pass->terms[k].blocks;

@@ -4,11 +4,11 @@
 
 /* The sum of the quads of a vector. */
 INLINE void NAME(add_quads)(float *to, int64_t every, vec x) {
-    for (int k = 0; k < 4; k++) {
-        float sum = x[k];
-        for (int q = 4; q < WIDTH; q += 4) sum += x[q + k];
-        to[k * every] += sum;
-    }
+    four quads[WIDTH / 4];
+    memcpy(quads, &x, sizeof x);
+    for (int half = WIDTH / 8; half; half /= 2)
+        for (int q = 0; q < half; q++) quads[q] += quads[q + half];
+    for (int k = 0; k < 4; k++) to[k * every] += quads[0][k];
 }
 
 /* The kernel of each part with a value for each output and block beside each other: taps x 4 inputs x lanes. */
@@ -33,7 +33,9 @@ static void NAME(add)(const Scratch *own, const Pass *pass, int64_t first, int64
             slide(&own->parts[k], &pass->terms[k], pass, r / s->rows, row, r == first);
         for (int64_t e = 0; e < E; e++)
             for (int64_t p = 0; p < W; p += STEP) {
-                vec sums[STEP] = {{0}};
+                vec sums[STEP];
+#pragma GCC unroll 8
+                for (int q = 0; q < STEP; q++) sums[q] = NAME(all)(0);
                 for (int64_t k = 0; k < pass->count; k++) {
                     const Part *part = &own->parts[k];
                     const int64_t side = pass->terms[k].side, lanes = part->lanes, pixel = E * part->inputs;
@@ -44,11 +46,11 @@ static void NAME(add)(const Scratch *own, const Pass *pass, int64_t first, int64
                             const float *from = line + e * part->inputs + c, *weight = kernel + c;
                             if (side == 1) {
 #pragma GCC unroll 4
-                                for (int q = 0; q < STEP; q++) {
-                                    const vec x = NAME(load)(from + (q + 1) * pixel);
-#pragma GCC unroll 4
-                                    for (int i = 0; i < 4; i++)
-                                        sums[q] += NAME(load)(weight + i * lanes) * NAME(each)(x, i);
+                                for (int i = 0; i < 4; i++) {
+                                    const vec w = NAME(load)(weight + i * lanes);
+#pragma GCC unroll 8
+                                    for (int q = 0; q < STEP; q++)
+                                        sums[q] += w * NAME(each)(NAME(load)(from + (q + 1) * pixel), i);
                                 }
                                 continue;
                             }
@@ -57,12 +59,13 @@ static void NAME(add)(const Scratch *own, const Pass *pass, int64_t first, int64
                                 const vec left = NAME(load)(weight + i * lanes);
                                 const vec middle = NAME(load)(weight + (4 + i) * lanes);
                                 const vec right = NAME(load)(weight + (8 + i) * lanes);
-                                vec x[STEP + 2];
-#pragma GCC unroll 6
-                                for (int q = 0; q < STEP + 2; q++) x[q] = NAME(each)(NAME(load)(from + q * pixel), i);
-#pragma GCC unroll 4
-                                for (int q = 0; q < STEP; q++)
-                                    sums[q] += left * x[q] + middle * x[q + 1] + right * x[q + 2];
+#pragma GCC unroll 10
+                                for (int q = 0; q < STEP + 2; q++) { /* left neighbour of one pixel, right of another */
+                                    const vec x = NAME(each)(NAME(load)(from + q * pixel), i);
+                                    if (q < STEP) sums[q] += left * x;
+                                    if (0 < q && q <= STEP) sums[q - 1] += middle * x;
+                                    if (1 < q) sums[q - 2] += right * x;
+                                }
                             }
                         }
                     }
@@ -99,29 +102,29 @@ static void NAME(map_row)(const Scratch *own, const Pass *pass, int64_t k, int64
     for (int64_t e = 0; e < E; e++)
         for (int64_t c = 0; c < n; c += WIDTH)
             for (int64_t p = 0; p < W; p += STEP) {
-                vec sums[STEP] = {{0}};
+                vec sums[STEP];
+#pragma GCC unroll 8
+                for (int q = 0; q < STEP; q++) sums[q] = NAME(all)(0);
                 for (int64_t y = 0; y < side; y++) {
-                    const float *dy = ring(own->out, row + y - radius, own->room) + (p + 1 - radius) * 4 * E + 4 * e;
+                    const float *dy = ring(own->out, row + y - radius, own->room) + e * own->line + (p + 1 - radius) * 4;
                     const float *weight = part->kernels + (e * side + y) * side * 4 * lanes + c;
-                    for (int64_t x = 0; x < side; x++, dy += 4 * E, weight += 4 * lanes)
+                    for (int64_t x = 0; x < side; x++, dy += 4, weight += 4 * lanes)
 #pragma GCC unroll 4
                         for (int o = 0; o < 4; o++) {
                             const vec w = NAME(load)(weight + o * lanes);
-#pragma GCC unroll 4
-                            for (int q = 0; q < STEP; q++) sums[q] += w * dy[q * 4 * E + o];
+#pragma GCC unroll 8
+                            for (int q = 0; q < STEP; q++) sums[q] += w * dy[q * 4 + o];
                         }
                 }
                 for (int q = 0; q < STEP && p + q < W; q++) {
                     const int64_t pixel = start + (p + q) * E * n + e * n + c, some = n - c < WIDTH ? n - c : WIDTH;
-                    vec x = {0};
-                    if (pass->terms[k].relu) {
-                        memcpy(&x, pass->terms[k].x + pixel, some * sizeof(float));
-                        sums[q] = NAME(where)(x, sums[q]);
+                    const float *x = pass->terms[k].x + pixel;
+                    float *dx = pass->terms[k].dx + pixel;
+                    if (some == WIDTH) {
+                        NAME(store)(dx, pass->terms[k].relu ? NAME(where)(NAME(load)(x), sums[q]) : sums[q]);
+                        continue;
                     }
-                    if (some == WIDTH)
-                        NAME(store)(pass->terms[k].dx + pixel, sums[q]);
-                    else
-                        memcpy(pass->terms[k].dx + pixel, &sums[q], some * sizeof(float));
+                    for (int i = 0; i < some; i++) dx[i] = pass->terms[k].relu && x[i] <= 0 ? 0 : sums[q][i];
                 }
             }
 }
@@ -131,7 +134,7 @@ static void NAME(kernel_row)(const Scratch *own, const Pass *pass, int64_t k, in
     const Part *part = &own->parts[k];
     const int64_t E = pass->edges, W = pass->shape->columns, side = pass->terms[k].side, lanes = part->lanes;
     const int64_t pixel = E * part->inputs;
-    const float *dy = ring(own->out, row, own->room) + 4 * E;
+    const float *dy = ring(own->out, row, own->room) + 4;
     for (int64_t e = 0; e < E; e++)
         for (int64_t c = 0; c < lanes; c += WIDTH)
             for (int64_t y = 0; y < side; y++) {
@@ -142,7 +145,7 @@ static void NAME(kernel_row)(const Scratch *own, const Pass *pass, int64_t k, in
                 for (int j = 0; j < 12; j++) sum[j] = j < 4 * side ? NAME(load)(sums + j * lanes) : NAME(all)(0);
                 for (int64_t p = 0; p < W; p++, x += pixel) { /* pixel p is the left one of output p + 1 */
                     const vec here = NAME(load)(x);
-                    const float *from = dy + p * 4 * E + 4 * e;
+                    const float *from = dy + e * own->line + p * 4;
                     if (side == 1) {
 #pragma GCC unroll 4
                         for (int o = 0; o < 4; o++) sum[o] += here * from[o];
@@ -150,9 +153,9 @@ static void NAME(kernel_row)(const Scratch *own, const Pass *pass, int64_t k, in
                     }
 #pragma GCC unroll 4
                     for (int o = 0; o < 4; o++) {
-                        sum[o] += here * from[4 * E + o];
+                        sum[o] += here * from[4 + o];
                         sum[4 + o] += here * from[o];
-                        sum[8 + o] += here * from[o - 4 * E];
+                        sum[8 + o] += here * from[o - 4];
                     }
                 }
 #pragma GCC unroll 12
@@ -163,7 +166,7 @@ static void NAME(kernel_row)(const Scratch *own, const Pass *pass, int64_t k, in
 
 /* All gradients of one image. */
 static void NAME(back)(const Scratch *own, const Pass *pass, int64_t image) {
-    const int64_t E = pass->edges;
+    const int64_t E = pass->edges, W = pass->shape->columns;
     for (int64_t k = 0; k < pass->count; k++) {
         NAME(turn_back)(&own->parts[k], &pass->terms[k], E);
         memset(own->parts[k].sums, 0, 36 * own->parts[k].lanes * E * sizeof(float));
@@ -171,9 +174,11 @@ static void NAME(back)(const Scratch *own, const Pass *pass, int64_t image) {
     for (int64_t row = 0; row < pass->shape->rows; row++) {
         slide_back(own, pass, image, row);
         if (pass->dplain) {
-            const int64_t outputs = 4 * E, values = pass->shape->columns * outputs;
-            float *to = pass->dplain + (image * pass->shape->rows + row) * values;
-            memcpy(to, ring(own->out, row, own->room) + outputs, values * sizeof(float));
+            float *to = pass->dplain + (image * pass->shape->rows + row) * W * 4 * E;
+            for (int64_t e = 0; e < E; e++) {
+                const four *from = (const four *)(ring(own->out, row, own->room) + e * own->line) + 1;
+                for (int64_t p = 0; p < W; p++) *(four *)(to + (p * E + e) * 4) = from[p];
+            }
         }
         for (int64_t k = 0; k < pass->count; k++) {
             if (pass->terms[k].dx) NAME(map_row)(own, pass, k, image, row);

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STEP = 4 }; /* pixels at a time */
+enum { STEP = 8 }; /* pixels at a time */
 
 typedef struct {
     int64_t values; /* of a row: columns x channels */

@@ -21,11 +21,13 @@ static void NAME(convolve)(const Scratch *own, const Pass *pass, int64_t first, 
                     for (int k = 0; k < 4; k++) {
                         const vec left = NAME(load)(kernel + k * C), middle = NAME(load)(kernel + (4 + k) * C);
                         const vec right = NAME(load)(kernel + (8 + k) * C);
-                        vec x[STEP + 2];
-#pragma GCC unroll 6
-                        for (int q = 0; q < STEP + 2; q++) x[q] = NAME(each)(NAME(load)(from + q * C), k);
-#pragma GCC unroll 4
-                        for (int q = 0; q < STEP; q++) sums[q] += left * x[q] + middle * x[q + 1] + right * x[q + 2];
+#pragma GCC unroll 10
+                        for (int q = 0; q < STEP + 2; q++) { /* the left neighbour of one pixel, the right of another */
+                            const vec x = NAME(each)(NAME(load)(from + q * C), k);
+                            if (q < STEP) sums[q] += left * x;
+                            if (0 < q && q <= STEP) sums[q - 1] += middle * x;
+                            if (1 < q) sums[q - 2] += right * x;
+                        }
                     }
                 }
                 for (int q = 0; q < STEP && p + q < W; q++) {
