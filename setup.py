@@ -31,6 +31,7 @@ setup(
                 "jsnas/native/gated_sum.c",
                 "jsnas/native/depthwise.c",
                 "jsnas/native/octets.c",
+                "jsnas/native/operation_edges.c",
                 "jsnas/native/pixel_gates.c",
                 "jsnas/native/quads.c",
                 "jsnas/native/quad_points.c",

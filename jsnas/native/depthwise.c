@@ -3,7 +3,7 @@
 
    A window is 2 d + 1 rows of an image, zeros around them, d being the dilation. */
 
-#include "common.h"
+#include "four_channels.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -98,6 +98,7 @@ static void NAME(forward)(const Scratch *own, const Edge *e, const Shape *s, int
                 NAME(mixture)(own, e, s, at, c, (Span){own->some + c, C, p, end}, 0);
             for (int64_t k = 0; k < (end - p) * C; k += WIDTH) {
                 vec term = NAME(load)(e->x + start + k) * NAME(load)(own->some + k);
+                __builtin_prefetch(e->y + start + k + PIXELS * C, 1);
                 __builtin_prefetch(e->x + start + k + PIXELS * C); /* it arrives while the next gates are made */
                 NAME(store)(e->y + start + k, e->adds ? NAME(load)(e->y + start + k) + term : term);
             }
@@ -109,28 +110,32 @@ static void NAME(forward)(const Scratch *own, const Edge *e, const Shape *s, int
 INLINE void NAME(depthwise_back)(const Scratch *own, int64_t gate, const Gate *g, const Shape *s, Place at, int64_t c) {
     const int64_t C = s->channels, W = s->columns;
     const float *dlogit = own->one + gate * own->line;
-    for (int y = 0; y < 3; y++) {
-        if (g->dkernel) {
-            const float *from = ring_row(own->spread, s, gate, at.row + y - 1) + c;
-            float *sums = own->sums + (gate * own->span + 3 * y) * C + c;
-            vec left = NAME(load)(sums), middle = NAME(load)(sums + C), right = NAME(load)(sums + 2 * C);
-            for (int64_t p = 0; p < W; p++, from += C) {
-                vec d = NAME(load)(dlogit + p * WIDTH);
-                left += d * NAME(load)(from), middle += d * NAME(load)(from + C), right += d * NAME(load)(from + 2 * C);
-            }
-            NAME(store)(sums, left), NAME(store)(sums + C, middle), NAME(store)(sums + 2 * C, right);
+    if (g->dkernel) {
+        const float *rows[3];
+        for (int y = 0; y < 3; y++) rows[y] = ring_row(own->spread, s, gate, at.row + y - 1) + c;
+        float *sums = own->sums + gate * own->span * C + c;
+        vec sum[9];
+        for (int tap = 0; tap < 9; tap++) sum[tap] = NAME(load)(sums + tap * C);
+        for (int64_t p = 0; p < W; p++) {
+            const vec d = NAME(load)(dlogit + p * WIDTH);
+#pragma GCC unroll 9
+            for (int tap = 0; tap < 9; tap++) sum[tap] += d * NAME(load)(rows[tap / 3] + (p + tap % 3) * C);
         }
-        if (g->dnarrow) { /* narrow pixel p + x - 1 had tap x; the ring's column 0 is one before the image */
-            const float *kernel = own->turned + (gate * own->span + 3 * y) * C + c;
-            const vec left = NAME(load)(kernel), middle = NAME(load)(kernel + C), right = NAME(load)(kernel + 2 * C);
-            float *to = ring_row(own->back, s, gate, at.row + y - 1) + C + c;
-            vec before = NAME(all)(0), now = NAME(load)(dlogit);
-            for (int64_t p = 0; p < W; p++, to += C) {
-                vec next = p + 1 < W ? NAME(load)(dlogit + (p + 1) * WIDTH) : NAME(all)(0);
-                NAME(add)(to, left * next + middle * now + right * before);
-                before = now, now = next;
-            }
+        for (int tap = 0; tap < 9; tap++) NAME(store)(sums + tap * C, sum[tap]);
+    }
+    if (!g->dnarrow) return;
+    float *rows[3]; /* narrow pixel p + x - 1 had tap x; the ring's column 0 is one before the image */
+    for (int y = 0; y < 3; y++) rows[y] = ring_row(own->back, s, gate, at.row + y - 1) + C + c;
+    vec k[9], before = NAME(all)(0), now = NAME(load)(dlogit);
+    for (int tap = 0; tap < 9; tap++) k[tap] = NAME(load)(own->turned + (gate * own->span + tap) * C + c);
+    for (int64_t p = 0; p < W; p++) {
+        const vec next = NAME(load)(dlogit + (p + 1) * WIDTH); /* zeros follow a row */
+#pragma GCC unroll 3
+        for (int y = 0; y < 3; y++) {
+            float *to = rows[y] + p * C;
+            NAME(store)(to, NAME(load)(to) + k[3 * y] * next + k[3 * y + 1] * now + k[3 * y + 2] * before);
         }
+        before = now, now = next;
     }
 }
 
@@ -183,14 +188,16 @@ static void NAME(narrow_back)(const Scratch *own, int64_t gate, const Gate *g, c
     const int64_t C = s->channels, n = g->inputs;
     const float *dlogit = own->row + gate * s->columns * C;
     float *to = g->dnarrow + (at.image * s->rows + at.row) * s->columns * n;
-    for (int64_t p = 0; p < s->columns; p++, dlogit += C, to += n) {
-        if (n == 8) {
-            eight sums[4] = {{0}};
-            for (int64_t c = 0; c < C; c += 4)
-                for (int k = 0; k < 4; k++) sums[k] += *(const eight *)(g->kernel + (c + k) * 8) * dlogit[c + k];
-            *(eight *)to = (sums[0] + sums[1]) + (sums[2] + sums[3]);
-            continue;
+    int64_t p = 0;
+    for (; n == 8 && p + 4 <= s->columns; p += 4, dlogit += 4 * C, to += 4 * n) { /* four pixels read a kernel once */
+        eight even[4] = {{0}}, odd[4] = {{0}};
+        for (int64_t c = 0; c < C; c += 2) {
+            const eight k = *(const eight *)(g->kernel + c * 8), next = *(const eight *)(g->kernel + c * 8 + 8);
+            for (int q = 0; q < 4; q++) even[q] += k * dlogit[q * C + c], odd[q] += next * dlogit[q * C + c + 1];
         }
+        for (int q = 0; q < 4; q++) *(eight *)(to + 8 * q) = even[q] + odd[q];
+    }
+    for (; p < s->columns; p++, dlogit += C, to += n) {
         memset(to, 0, n * sizeof(float));
         for (int64_t c = 0; c < C; c++)
             for (int64_t t = 0; t < n; t++) to[t] += dlogit[c] * g->kernel[c * n + t];
@@ -220,6 +227,7 @@ static void NAME(backward)(const Scratch *own, const Edge *e, const Shape *s, in
                 float *gate = own->gate + p * WIDTH;
                 vec d = NAME(load)(e->dy + start + p * C + c);
                 if (e->dx) {
+                    __builtin_prefetch(e->dx + next, 1);
                     float *to = e->dx + start + p * C + c;
                     NAME(store)(to, e->adds_dx ? NAME(load)(to) + d * NAME(load)(gate) : d * NAME(load)(gate));
                 }
@@ -242,6 +250,7 @@ static void NAME(backward)(const Scratch *own, const Edge *e, const Shape *s, in
                     of_row += d * v;
                     NAME(store)(one + p, d * weight * (v - v * v));
                 }
+                NAME(store)(one + W * WIDTH, NAME(all)(0));
                 dweight[k] += of_row;
                 if (g->taps == 9)
                     NAME(depthwise_back)(own, k, g, s, at, c);

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-FORM = 10  # of structures and functions: FORM in common.h
+FORM = 11  # of structures and functions: FORM in common.h
 
 
 class Shape(ctypes.Structure):
@@ -83,12 +83,8 @@ def library() -> ctypes.CDLL | None:
         loops.jsnas_gated_sum_backward.argtypes = [address, number, *behind]
         loops.jsnas_depthwise.argtypes = [address, address, address, number, *behind]
         loops.jsnas_depthwise_kernel.argtypes = [address, address, address, number, *behind]
-        loops.jsnas_quads.argtypes = [*[address] * 5, number, *behind]
-        loops.jsnas_quads_kernel.argtypes = [address, address, address, *behind]
-        loops.jsnas_quad_points.argtypes = [address, number, address, number, *behind]
-        loops.jsnas_quad_points_backward.argtypes = [address, number, address, address, *behind]
-        loops.jsnas_quad_sums.argtypes = [address, number, address, address, number, *behind]
-        loops.jsnas_quad_sums_backward.argtypes = [address, number, address, address, number, *behind]
+        loops.jsnas_operation_edges.argtypes = [address, *behind]
+        loops.jsnas_operation_edges_backward.argtypes = [address, *behind]
         loops.jsnas_pixel_gates.argtypes = [address, number, number, address, number, *behind]
         loops.jsnas_pixel_gates_backward.argtypes = [address, number, number, address, number, address, *behind]
         loops.jsnas_octets.argtypes = [address, number, *[address] * 4, number, number, number, *behind]

@@ -1,16 +1,10 @@
 /* Sums of 1x1 convolutions in groups of four channels to four, with gradients: a map is one long row of values, whose
    kernels repeat every channels values. */
 
-#include "common.h"
+#include "four_channels.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-/* A kernel is channels x 4. Gradients are NULL where they are not wanted; that of the kernel is by image. */
-typedef struct {
-    const float *x, *kernel;
-    float *dx, *dkernel;
-} Point;
 
 /* One pass as the threads share it. */
 typedef struct {

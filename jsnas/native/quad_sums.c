@@ -7,20 +7,12 @@
 
    A row of a map is copied to where there is a pixel of zeros on both sides, and room for vectors that read beyond. */
 
-#include "common.h"
+#include "four_channels.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum { STEP = 8, TERMS = 4 }; /* pixels at a time; terms of a sum */
-
-/* Gradients are NULL where they are not wanted; that of the kernel is by image. Where x is a ReLU, its gradient is that
-   of what is before. */
-typedef struct {
-    const float *x, *kernel;
-    float *dx, *dkernel;
-    int64_t blocks, side, relu; /* n; 1 or 3; whether x is a ReLU */
-} Term;
 
 /* What one thread has of one term: a ring of three rows of x, and the kernel, or its gradient, in the loops' order. */
 typedef struct {

@@ -3,7 +3,7 @@
 
    A window is three rows of an image, a pixel of zeros on each side and some more to read beyond. */
 
-#include "common.h"
+#include "four_channels.h"
 
 #include <stdlib.h>
 #include <string.h>
