@@ -88,7 +88,7 @@ def gradients(
     dy1, dy2 = (None if y is None else torch.empty_like(y) for y in (maps.y1, maps.y2))
     names = [name for name in KERNELS[2:] if name in wanted]
     sizes = [kernels[name].numel() for name in names]
-    parts = maps.x.new_empty(sum(sizes)).split(sizes)
+    parts = torch.split(maps.x.new_empty(sum(sizes)), sizes)
     for name, part in zip(names, parts, strict=True):
         edges.dkernels[KERNELS.index(name)] = part.data_ptr()
     edges.dy, edges.dy1, edges.dy2, edges.dstate = dy.data_ptr(), pointer(dy1), pointer(dy2), pointer(dstate)
