@@ -1,13 +1,16 @@
 """The one door to NNI's one-shot code: every name we build on, imported without its start-up noise.
 
-NNI 3.0 wraps all of ``torch.nn`` when imported and warns of two newer classes there that are no modules.
+NNI 3.0 wraps all of ``torch.nn`` when imported and warns of two newer classes there that are no modules. Where gym is
+installed (the extra ``rl``) NNI imports it, and gym prints that it is no longer maintained.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import warnings
 
-with warnings.catch_warnings():
+with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
     warnings.filterwarnings("ignore", message=".*is found to be not a nn.Module", category=RuntimeWarning)
     from nni.nas.evaluator import FunctionalEvaluator
     from nni.nas.evaluator.pytorch import Lightning, LightningModule, Trainer
