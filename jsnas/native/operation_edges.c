@@ -10,11 +10,11 @@
 /* Kernels: NULL where there are no such blocks. */
 enum {
     FIRST, SECOND_X, SECOND_X1, INNER, FIRST_END, SECOND_END, /* of blocks with dense kernels */
-    FIRST_2, FIRST_3, FIRST_1, X_2, X_3, X_1, X1_2, X1_3, X1_1, D_FIRST_END, D_SECOND_END, /* of rdb_dil */
+    D_FIRST2, D_FIRST3, D_FIRST1, D_X2, D_X3, D_X1, D_X12, D_X13, D_X11, D_FIRST_END, D_SECOND_END, /* of rdb_dil */
     KERNELS
 };
-enum { WIDE, FIRST2, FIRST3, X1, X2, X3, X12, X13, Y2, MAPS }; /* maps of rdb_dil: 4E channels each */
-enum { GRADIENTS = 6 };                                        /* of these, at once */
+enum { WIDE, OF_FIRST2, OF_FIRST3, X1, OF_X2, OF_X3, OF_X12, OF_X13, X2, MAPS }; /* maps of rdb_dil: 4E channels each */
+enum { GRADIENTS = 6 }; /* maps of rdb_dil's gradients at once */
 
 /* Maps are 4nE channels wide where nothing else is said. */
 typedef struct {
@@ -35,7 +35,7 @@ typedef struct {
 /* One call of a pass. */
 typedef struct {
     const Edges *e;
-    Shape shape, wide, four, one; /* of y; of 4nE, 4E and 4 channels */
+    Shape shape, dense, four, one; /* of y; of 4nE, 4E and 4 channels */
     Parallel parallel;
     int64_t threads;
     float *by_image[2]; /* gradients of two kernels */
@@ -46,16 +46,19 @@ typedef struct {
 static int64_t values(const Shape *s) { return s->images * s->rows * s->columns * s->channels; }
 
 static Run run_of(const Edges *e, const Shape *shape, Parallel parallel, int64_t threads) {
-    Run run = {.e = e, .shape = *shape, .wide = *shape, .four = *shape, .one = *shape};
-    run.wide.channels = 4 * e->blocks * e->edges, run.four.channels = 4 * e->edges, run.one.channels = 4;
+    Run run = {.e = e, .shape = *shape, .dense = *shape, .four = *shape, .one = *shape};
+    run.dense.channels = 4 * e->blocks * e->edges, run.four.channels = 4 * e->edges, run.one.channels = 4;
     run.parallel = parallel, run.threads = threads;
     return run;
 }
 
+/* Floats that a part of a block of memory takes: whole vectors. */
+static int64_t whole(int64_t floats) { return (floats + WIDEST - 1) / WIDEST * WIDEST; }
+
 /* The next part of a block of memory. */
 static float *cut(float **next, int64_t floats) {
     float *part = *next;
-    *next += (floats + 15) / 16 * 16;
+    *next += whole(floats);
     return part;
 }
 
@@ -75,29 +78,31 @@ static int64_t terms_of(const Edges *e, Term *terms) {
     return 2;
 }
 
-static void dense(Run *run) {
+static void dense_blocks(Run *run) {
     const Edges *e = run->e;
     const float *x1 = e->y1;
     if (e->kernels[INNER]) {
-        run->failed |= jsnas_quads(e->y1, e->kernels[INNER], NULL, NULL, e->x1, 0, &run->wide, run->parallel, run->threads);
+        run->failed |= jsnas_quads(e->y1, e->kernels[INNER], NULL, NULL, e->x1, 0, &run->dense, run->parallel,
+                                   run->threads);
         x1 = e->x1;
     }
-    run->failed |= jsnas_quads(x1, e->kernels[SECOND_X1], e->y2, NULL, e->y2, 1, &run->wide, run->parallel, run->threads);
+    run->failed |= jsnas_quads(x1, e->kernels[SECOND_X1], e->y2, NULL, e->y2, 1, &run->dense, run->parallel,
+                               run->threads);
 }
 
-static void dilated(Run *run) {
+static void dilated_blocks(Run *run) {
     const Edges *e = run->e;
     float *to = map_of(run, WIDE);
     for (int64_t p = 0; p < values(&run->one); p += 4)
         for (int64_t k = 0; k < e->edges; k++, to += 4) memcpy(to, e->x + p, 4 * sizeof(float));
-    depthwise(run, WIDE, FIRST_2, FIRST2, 2), depthwise(run, FIRST2, FIRST_3, FIRST3, 3);
-    const Point first = {.x = map_of(run, FIRST3), .kernel = e->kernels[FIRST_1]};
+    depthwise(run, WIDE, D_FIRST2, OF_FIRST2, 2), depthwise(run, OF_FIRST2, D_FIRST3, OF_FIRST3, 3);
+    const Point first = {.x = map_of(run, OF_FIRST3), .kernel = e->kernels[D_FIRST1]};
     run->failed |= jsnas_quad_points(&first, 1, map_of(run, X1), 1, &run->four, run->parallel, run->threads);
-    depthwise(run, WIDE, X_2, X2, 2), depthwise(run, X2, X_3, X3, 3);
-    depthwise(run, X1, X1_2, X12, 2), depthwise(run, X12, X1_3, X13, 3);
-    const Point second[] = {{.x = map_of(run, X3), .kernel = e->kernels[X_1]},
-                            {.x = map_of(run, X13), .kernel = e->kernels[X1_1]}};
-    run->failed |= jsnas_quad_points(second, 2, map_of(run, Y2), 1, &run->four, run->parallel, run->threads);
+    depthwise(run, WIDE, D_X2, OF_X2, 2), depthwise(run, OF_X2, D_X3, OF_X3, 3);
+    depthwise(run, X1, D_X12, OF_X12, 2), depthwise(run, OF_X12, D_X13, OF_X13, 3);
+    const Point second[] = {{.x = map_of(run, OF_X3), .kernel = e->kernels[D_X1]},
+                            {.x = map_of(run, OF_X13), .kernel = e->kernels[D_X11]}};
+    run->failed |= jsnas_quad_points(second, 2, map_of(run, X2), 1, &run->four, run->parallel, run->threads);
 }
 
 /* Fills x1, y2 and the dilated maps, and adds to y. Returns 0, or 1 where memory is short. */
@@ -105,12 +110,12 @@ int jsnas_operation_edges(const Edges *e, const Shape *shape, Parallel parallel,
     Run run = run_of(e, shape, parallel, threads);
     float *plain = NULL;
     Term terms[2];
-    if (e->blocks) dense(&run);
+    if (e->blocks) dense_blocks(&run);
     if (e->dilated) {
-        dilated(&run);
+        dilated_blocks(&run);
         if (!(plain = malloc(values(&run.four) * sizeof(float)))) return 1;
         const Point ends[] = {{.x = map_of(&run, X1), .kernel = e->kernels[D_FIRST_END]},
-                              {.x = map_of(&run, Y2), .kernel = e->kernels[D_SECOND_END]}};
+                              {.x = map_of(&run, X2), .kernel = e->kernels[D_SECOND_END]}};
         run.failed |= jsnas_quad_points(ends, 2, plain, 0, &run.four, parallel, threads);
     }
     run.failed |= jsnas_quad_sums(terms, terms_of(e, terms), plain, e->y, e->edges, shape, parallel, threads);
@@ -155,39 +160,40 @@ static void points_back(Run *run, const float *dy, const float *y, int count, co
     for (int k = 0; k < count; k++) add_up(run, kernels[k], k, run->four.channels * 4);
 }
 
-/* From the gradients of both features, d[0] and d[1]; d has GRADIENTS maps, of which the last two then add up to that of
-   the wide map. */
+/* From the gradients of both features, d[0] and d[1]; d has GRADIENTS maps, of which the last two then add up to that
+   of WIDE. */
 static void dilated_back(Run *run, float *const *d) {
     const int64_t size = values(&run->four);
-    points_back(run, d[1], map_of(run, Y2), 2, (const int[]){X3, X13}, (const int[]){X_1, X1_1},
+    points_back(run, d[1], map_of(run, X2), 2, (const int[]){OF_X3, OF_X13}, (const int[]){D_X1, D_X11},
                 (float *const[]){d[2], d[3]});
-    depthwise_back(run, d[3], X12, X1_3, 3, d[4]), depthwise_back(run, d[4], X1, X1_2, 2, d[5]);
+    depthwise_back(run, d[3], OF_X12, D_X13, 3, d[4]), depthwise_back(run, d[4], X1, D_X12, 2, d[5]);
     for (int64_t k = 0; k < size; k++) d[0][k] += d[5][k];
-    points_back(run, d[0], map_of(run, X1), 1, (const int[]){FIRST3}, (const int[]){FIRST_1}, (float *const[]){d[1]});
-    depthwise_back(run, d[2], X2, X_3, 3, d[0]), depthwise_back(run, d[0], WIDE, X_2, 2, d[4]);
-    depthwise_back(run, d[1], FIRST2, FIRST_3, 3, d[0]), depthwise_back(run, d[0], WIDE, FIRST_2, 2, d[5]);
+    points_back(run, d[0], map_of(run, X1), 1, (const int[]){OF_FIRST3}, (const int[]){D_FIRST1},
+                (float *const[]){d[1]});
+    depthwise_back(run, d[2], OF_X2, D_X3, 3, d[0]), depthwise_back(run, d[0], WIDE, D_X2, 2, d[4]);
+    depthwise_back(run, d[1], OF_FIRST2, D_FIRST3, 3, d[0]), depthwise_back(run, d[0], WIDE, D_FIRST2, 2, d[5]);
 }
 
 /* Gradients of a convolution of quads, of which x is a ReLU where positive is x: that of its kernel, and dx, which more
    is added to. */
 static void quads_back(Run *run, const float *dy, const float *x, int kernel, const float *more, const float *positive,
                        float *dx) {
-    const int64_t C = run->wide.channels;
+    const int64_t C = run->dense.channels;
     const float *from = run->e->kernels[kernel];
     float *by_image = room_for(run, kernel, 0), *to = run->turned[0];
     if (by_image)
-        run->failed |= jsnas_quads_kernel(x, dy, by_image, &run->wide, run->parallel, run->threads);
+        run->failed |= jsnas_quads_kernel(x, dy, by_image, &run->dense, run->parallel, run->threads);
     add_up(run, kernel, 0, C * 36);
     for (int64_t c = 0; c < C; c++)
         for (int64_t i = 0; i < 4; i++)
             for (int tap = 0; tap < 9; tap++)
                 to[((c / 4 * 4 + i) * 4 + c % 4) * 9 + 8 - tap] = from[(c * 4 + i) * 9 + tap];
-    run->failed |= jsnas_quads(dy, to, more, positive, dx, 0, &run->wide, run->parallel, run->threads);
+    run->failed |= jsnas_quads(dy, to, more, positive, dx, 0, &run->dense, run->parallel, run->threads);
 }
 
 /* The gradient of the four channels from those of the two convolutions that read them. */
 static void of_four(Run *run, const float *const *dys, const int *kernels, float *dx) {
-    const int64_t C = run->wide.channels;
+    const int64_t C = run->dense.channels;
     Term terms[2];
     for (int k = 0; k < 2; k++) {
         for (int64_t c = 0; c < C; c++)
@@ -215,19 +221,20 @@ static void dense_back(Run *run, float *d1, float *dx) {
 int jsnas_operation_edges_backward(const Edges *e, const Shape *shape, Parallel parallel, int64_t threads) {
     Run run = run_of(e, shape, parallel, threads);
     const int64_t E = e->edges, kernel = (e->blocks ? 144 * e->blocks : 36) * E;
-    const int64_t of_wide = e->blocks ? values(&run.wide) : 0, of_four = values(&run.four);
-    float *block = aligned_alloc(64, (2 * (shape->images + 1) * (kernel + 16) + of_wide + (GRADIENTS + 1) * (of_four + 16) +
-                                      values(&run.one) + 64) / 16 * 16 * sizeof(float));
+    const int64_t dense = values(&run.dense), four = values(&run.four), one = values(&run.one);
+    const int64_t of_kernels = 2 * (whole(shape->images * kernel) + whole(kernel));
+    const int64_t of_maps = (GRADIENTS + 1) * whole(four) + whole(dense) + whole(one);
+    float *block = aligned_alloc(WIDEST * sizeof(float), (of_kernels + of_maps) * sizeof(float));
     if (!block) return 1;
     float *next = block, *d[GRADIENTS], *dplain, *d1;
     for (int k = 0; k < 2; k++) {
         run.by_image[k] = cut(&next, shape->images * kernel);
         run.turned[k] = cut(&next, kernel);
     }
-    for (int k = 0; k < GRADIENTS; k++) d[k] = cut(&next, of_four);
-    dplain = cut(&next, of_four), d1 = cut(&next, of_wide);
-    float *dx = cut(&next, values(&run.one));
-    memset(dx, 0, values(&run.one) * sizeof(float));
+    for (int k = 0; k < GRADIENTS; k++) d[k] = cut(&next, four);
+    dplain = cut(&next, four), d1 = cut(&next, dense);
+    float *dx = cut(&next, one);
+    memset(dx, 0, one * sizeof(float));
 
     Term terms[2];
     const int64_t count = terms_of(e, terms);
@@ -235,22 +242,23 @@ int jsnas_operation_edges_backward(const Edges *e, const Shape *shape, Parallel 
         terms[0].dx = d1, terms[0].dkernel = room_for(&run, FIRST_END, 0);
         terms[1].dx = e->dy2, terms[1].dkernel = room_for(&run, SECOND_END, 1);
     }
-    run.failed |= jsnas_quad_sums_backward(terms, count, e->dy, e->dilated ? dplain : NULL, E, shape, parallel, threads);
+    run.failed |= jsnas_quad_sums_backward(terms, count, e->dy, e->dilated ? dplain : NULL, E, shape, parallel,
+                                           threads);
     if (count) {
         add_up(&run, FIRST_END, 0, 16 * e->blocks * E), add_up(&run, SECOND_END, 1, 144 * e->blocks * E);
         dense_back(&run, d1, dx);
     }
     if (e->dilated) {
-        points_back(&run, dplain, NULL, 2, (const int[]){X1, Y2}, (const int[]){D_FIRST_END, D_SECOND_END},
+        points_back(&run, dplain, NULL, 2, (const int[]){X1, X2}, (const int[]){D_FIRST_END, D_SECOND_END},
                     (float *const[]){d[0], d[1]});
         dilated_back(&run, d);
-        for (int64_t p = 0, k = 0; p < values(&run.one); p += 4)
+        for (int64_t p = 0, k = 0; p < one; p += 4)
             for (int64_t edge = 0; edge < E; edge++, k += 4)
                 for (int c = 0; c < 4; c++) dx[p + c] += d[4][k + c] + d[5][k + c];
     }
     const int64_t C = shape->channels / E;
     if (e->dstate)
-        for (int64_t p = 0; p < values(&run.one) / 4; p++)
+        for (int64_t p = 0; p < one / 4; p++)
             for (int c = 0; c < 4; c++) e->dstate[p * C + c] += dx[4 * p + c];
     free(block);
     return run.failed;
