@@ -107,6 +107,7 @@ static void dilated_blocks(Run *run) {
 
 /* Fills x1, y2 and the dilated maps, and adds to y. Returns 0, or 1 where memory is short. */
 int jsnas_operation_edges(const Edges *e, const Shape *shape, Parallel parallel, int64_t threads) {
+    if (!e->blocks && !e->dilated) return 0;
     Run run = run_of(e, shape, parallel, threads);
     float *plain = NULL;
     Term terms[2];
@@ -219,6 +220,7 @@ static void dense_back(Run *run, float *d1, float *dx) {
 
 /* The gradients that are asked for, and dy1 and dy2. */
 int jsnas_operation_edges_backward(const Edges *e, const Shape *shape, Parallel parallel, int64_t threads) {
+    if (!e->blocks && !e->dilated) return 0;
     Run run = run_of(e, shape, parallel, threads);
     const int64_t E = e->edges, kernel = (e->blocks ? 144 * e->blocks : 36) * E;
     const int64_t dense = values(&run.dense), four = values(&run.four), one = values(&run.one);

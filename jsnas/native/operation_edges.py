@@ -12,8 +12,9 @@ from torch import Tensor
 from jsnas.native.library import call, pointer
 
 # The kernels in the order of operation_edges.c; jsnas/strategy/fast_operations.py makes them.
+OPENING = ("first", "second_x")  # they read the four channels themselves, by torch's convolutions
 KERNELS = (
-    *("first", "second_x", "second_x1", "inner", "first_end", "second_end"),
+    *(*OPENING, "second_x1", "inner", "first_end", "second_end"),
     *("dilated_first2", "dilated_first3", "dilated_first1", "dilated_x2", "dilated_x3", "dilated_x1"),
     *("dilated_x12", "dilated_x13", "dilated_x11", "dilated_first_end", "dilated_second_end"),
 )
@@ -74,7 +75,7 @@ def add(y: Tensor, kernels: Mapping[str, Tensor], maps: Maps) -> None:
 def gradients(
     dy: Tensor, kernels: Mapping[str, Tensor], maps: Maps, wanted: Sequence[str], dstate: Tensor | None
 ) -> tuple[Tensor | None, Tensor | None, dict[str, Tensor]]:
-    """Those of what the two convolutions of x gave, and of kernels, but for those of these two convolutions.
+    """Those of what the ``OPENING`` convolutions gave, and those of all other kernels.
 
     Args:
         dy: The gradient of the sum, channels-last, without holes.
@@ -86,7 +87,7 @@ def gradients(
     """
     edges = _edges(kernels, maps)
     dy1, dy2 = (None if y is None else torch.empty_like(y) for y in (maps.y1, maps.y2))
-    names = [name for name in KERNELS[2:] if name in wanted]
+    names = [name for name in KERNELS if name in wanted and name not in OPENING]
     sizes = [kernels[name].numel() for name in names]
     parts = torch.split(maps.x.new_empty(sum(sizes)), sizes)
     for name, part in zip(names, parts, strict=True):

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STEP = 8, TERMS = 4 }; /* pixels at a time; terms of a sum */
+enum { STEP = 8, TERMS = 2 }; /* pixels at a time; terms of a sum */
 
 /* What one thread has of one term: a ring of three rows of x, and the kernel, or its gradient, in the loops' order. */
 typedef struct {

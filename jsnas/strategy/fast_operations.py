@@ -249,7 +249,7 @@ def _dilated_kernels(blocks: list[Any]) -> dict[str, Tensor]:
     on_x, on_x1 = opening.flatten(1, 2).unsqueeze(2).chunk(2, 1)
     second3 = torch.stack([cell[1].weight for cell in second]).repeat_interleave(share, 1).chunk(2, 1)
     second1 = torch.stack([cell[2].weight for cell in second]).repeat_interleave(share, 2).chunk(2, 2)
-    return {
+    kernels = {
         "dilated_first2": torch.stack([cell[0].weight for cell in first]),
         "dilated_first3": torch.stack([cell[1].weight for cell in first]),
         "dilated_first1": torch.stack([cell[2].weight for cell in first]),
@@ -260,6 +260,7 @@ def _dilated_kernels(blocks: list[Any]) -> dict[str, Tensor]:
         "dilated_x13": second3[1],
         "dilated_x11": second1[1],
     }
+    return {name: kernel.contiguous() for name, kernel in kernels.items()}  # once, not on every node
 
 
 def _cells(blocks: list[Any]) -> tuple[list[Any], list[Any]]:

@@ -46,7 +46,7 @@ class _Leave(torch.autograd.Function):
         x, y1, y2 = last(state[:, :SELECTED]), None, None
         y = last(F.conv2d(state, kernels["state"].flatten(0, 1), kernels["bias"].flatten(), dilation=2))
         if "first" in kernels:
-            y1, y2 = (last(F.conv2d(x, kernels[name].flatten(0, 1), padding=1)) for name in _OPENING)
+            y1, y2 = (last(F.conv2d(x, kernels[name].flatten(0, 1), padding=1)) for name in operation_edges.OPENING)
             y1.relu_()
         maps = operation_edges.Maps.of(x, y1, y2, kernels)
         operation_edges.add(y, kernels, maps)
@@ -68,12 +68,9 @@ class _Leave(torch.autograd.Function):
         dstate = None if dstate is None else last(dstate)
         *dys, found = operation_edges.gradients(dy, kernels, maps, wanted, dstate)
         found |= {name: of for name, of in (("state", dkernel), ("bias", dbias)) if name in wanted}
-        for name, dyk in zip(_OPENING, dys, strict=True):
+        for name, dyk in zip(operation_edges.OPENING, dys, strict=True):
             if name in wanted:
                 args = (dyk, maps.x, kernels[name].flatten(0, 1), None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1)
                 found[name] = torch.ops.aten.convolution_backward(*args, [False, True, False])[1]
         shaped = [found[name].view_as(kernels[name]) if name in found else None for name in ctx.names]
         return None, dstate, *shaped
-
-
-_OPENING = ("first", "second_x")  # the kernels that read the four channels themselves

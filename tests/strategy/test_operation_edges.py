@@ -106,7 +106,7 @@ def test_any_number_of_threads_gives_the_same_bits(vectors: None) -> None:
     kernels = {name: t.requires_grad_() for name, t in kernels_of(2, 16, 3, True, True, 0).items()}
     x, dy = torch.randn(3, 16, 23, 17, requires_grad=True), torch.randn(3, 32, 23, 17)
     threads, results = torch.get_num_threads(), []
-    # torch's own convolutions may differ, and are the same in all three: their kernels are zeros.
+    # torch's own convolutions may differ with the threads, but not with kernels of zeros, and of ones in the middle.
     for name in ("state", "first", "second_x"):
         kernels[name].data.zero_()
     kernels["first"].data[:, :, :, 1, 1] = kernels["second_x"].data[:, :, :, 1, 1] = 1
