@@ -17,7 +17,7 @@ from benchmarks.measured_page import make_page, page_parser
 from benchmarks.photograph_data import packed
 from jsnas.paper import TITLES
 from jsnas.task import Task
-from trainers.config import load_config
+from trainers.config_file import load_config
 from trainers.paper_order import paper_order
 from trainers.tournament import tournament
 from trainers.tournament_page import HEAD, standings_rows

@@ -27,7 +27,7 @@ from benchmarks.measured_page import publish
 from jsnas.genotype import Genotype
 from jsnas.paper import OURS, tables
 from jsnas.task import Task
-from trainers.config import load_config
+from trainers.config_file import load_config
 from trainers.run_record import machine_in_words
 
 NETWORKS = ("sr-x2", "sr-x4", "denoise-30", "denoise-50", "deblock-10", "deblock-20")

@@ -20,7 +20,8 @@ import torch
 from benchmarks.machine import machine
 from benchmarks.measured_page import make_page, page_parser
 from benchmarks.photograph_data import SPLIT, packed
-from trainers.config import Config, load_config
+from trainers.config import Config
+from trainers.config_file import load_config
 from trainers.search import search
 from trainers.statistics import CONFIDENCE, NO_DIFFERENCE, Interval, difference, interval, significant, verdict
 from trainers.train import train

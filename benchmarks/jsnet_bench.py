@@ -24,7 +24,7 @@ from jsnas.process import prepare_process
 from jsnas.surrogate import LEAST_TO_JUDGE, groups, quality
 from jsnas.task import Task
 from trainers.bench import fill
-from trainers.config import load_config
+from trainers.config_file import load_config
 
 COMMAND = (
     "python -m benchmarks.jsnet_bench --table benchmarks/jsnet-bench.csv --page benchmarks/jsnet-bench.md "

@@ -19,7 +19,7 @@ import torch
 from benchmarks.machine import machine
 from benchmarks.photograph_data import SPLIT, packed
 from jsnas.task import Task
-from trainers.config import load_config
+from trainers.config_file import load_config
 from trainers.statistics import NO_DIFFERENCE
 from trainers.tournament import tournament
 from trainers.tournament_verdict import judge

@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.measured_page import make_page, page_parser
 from benchmarks.photograph_data import packed
 from jsnas.task import Task
-from trainers.config import load_config
+from trainers.config_file import load_config
 from trainers.tournament import tournament
 from trainers.tournament_page import chart_file, markdown_page
 from trainers.tournament_verdict import judge

@@ -24,7 +24,8 @@ from benchmarks.measured_page import make_page, page_parser
 from benchmarks.photograph_data import SPLIT, packed
 from jsnas.genotype import Genotype
 from jsnas.task import Task
-from trainers.config import Config, load_config
+from trainers.config import Config
+from trainers.config_file import load_config
 from trainers.multi_task import multi_task_search
 from trainers.statistics import CONFIDENCE
 from trainers.task_data import task_configs

@@ -44,7 +44,7 @@ from jsnas.genotype import Genotype
 from jsnas.network import JSNet, NetworkSettings
 from jsnas.task import Task
 from trainers.commands.parser import write_json
-from trainers.config import load_config
+from trainers.config_file import load_config
 from trainers.report import write_report
 from trainers.run_folder import RunFolder
 from trainers.state import load_newest_state, save_state

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from trainers.cli import main
 from trainers.commands import COMMANDS
-from trainers.config import settings_help
+from trainers.config_help import settings_help
 
 
 def write_generated(folder: Path) -> None:

@@ -17,7 +17,8 @@ import yaml
 from jsnas.attentions import ATTENTIONS
 from jsnas.native.library import library
 from jsnas.operations import OPERATIONS
-from trainers.config import Config, load_config
+from trainers.config import Config
+from trainers.config_file import load_config
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Settings of a run: frozen dataclasses, read from YAML with dotted overrides.
+"""Settings of a run: frozen dataclasses (``trainers.config_file`` reads them from YAML with dotted overrides).
 
 Key names are BasicSR's where it has them (``manual_seed``, ``datasets``, ``train.total_iter``, ``val.val_freq``,
 ``logger.print_freq``); lengths are iterations, never epochs. The defaults are the paper's.
@@ -7,20 +7,14 @@ Key names are BasicSR's where it has them (``manual_seed``, ``datasets``, ``trai
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 import typing
-from dataclasses import dataclass, field, fields
-from importlib import resources
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
-from docstring_parser import parse as parse_docstring
-from jsonargparse import ArgumentError, ArgumentParser
 
 from jsnas.errors import InputError, unknown_name
-from jsnas.plain_yaml import read_yaml
 from jsnas.task import Task
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
@@ -372,7 +366,6 @@ def _check_given(prefix: str, section: Any) -> None:
             _check_given(f"{prefix}{name}.", value)
 
 
-_FREE_KEYS = ("strategy.args", "experiment.sweep")  # mappings whose keys are not settings of ours
 _POSITIVE = {
     "datasets": ("patch_size", "batch_size"),
     "search": ("total_iter", "learning_rate", "max_trials", "trial_iter"),
@@ -389,132 +382,7 @@ _NOT_NEGATIVE = {
 }
 
 
-def shipped_configs() -> list[str]:
-    """Names of the configs that ship with jsnas."""
-    folder = resources.files("trainers") / "configs"
-    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
-
-
-def config_parser(program: str) -> ArgumentParser:
-    """A parser whose options are the dotted keys of ``Config``."""
-    parser = ArgumentParser(prog=program, exit_on_error=False, print_config=None)
-    parser.add_class_arguments(Config, None, as_group=False)
-    return parser
-
-
-def load_config(source: str | Path | None, overrides: typing.Sequence[str] = ()) -> Config:
-    """Reads settings.
-
-    Args:
-        source: A YAML file, the name of a shipped config, or ``None`` for the defaults.
-        overrides: Dotted options and their values, such as ``["--train.total_iter", "100"]``. Where they name another
-            strategy, the file's ``strategy.args`` are left out: they are settings of the file's strategy.
-
-    Raises:
-        InputError: If the file cannot be read, a key is unknown (the nearest known one is named), or a value is of
-            the wrong type or out of its range.
-    """
-    content = {} if source is None else _read(source)
-    where = "the config" if source is None else f"'{source}'"
-    known = _known_keys()
-    _check_keys(content, "", known, where)
-    content = _with_strategy(content, overrides)
-    parser = config_parser("jsnas")
-    for option in overrides:
-        if option.startswith("--"):
-            key = option[2:].partition("=")[0]
-            if key not in known and not key.startswith("strategy.args."):
-                raise unknown_name("option", option.partition("=")[0], [f"--{name}" for name in known])
-    try:
-        parsed = parser.parse_object(content) if content else parser.get_defaults()
-        parsed = parser.parse_args([*overrides], namespace=parsed) if overrides else parsed
-        config = parser.instantiate(parsed)
-        return Config(**{f.name: getattr(config, f.name) for f in fields(Config)})
-    except ArgumentError as error:
-        raise InputError(f"In {where}: {_one_line(str(error)).rstrip('.')}.") from error
-
-
-def _with_strategy(content: dict[str, Any], overrides: typing.Sequence[str]) -> dict[str, Any]:
-    """The settings of a file, without ``strategy.args`` where an override names another strategy."""
-    named = [option.partition("=")[2] for option in overrides if option.startswith("--strategy.name=")]
-    named += [value for option, value in itertools.pairwise(overrides) if option == "--strategy.name"]
-    given = content.get("strategy")
-    if not named or not isinstance(given, dict) or named[-1] == given.get("name", StrategyConfig().name):
-        return content
-    return {**content, "strategy": {key: value for key, value in given.items() if key != "args"}}
-
-
-def settings_help() -> str:
-    """Every dotted setting with its default and what it is, a line each."""
-    return "\n".join(help_lines(Config, ""))
-
-
-def help_lines(cls: type, prefix: str) -> list[str]:
-    """A line for each field of a dataclass of settings: its dotted option, what it is, its default.
-
-    Args:
-        cls: The dataclass; it and those it derives from say in their docstrings what the fields are.
-        prefix: What stands before a field's name, such as ``"search."``.
-    """
-    described = [p for base in cls.__mro__ for p in parse_docstring(base.__doc__ or "").params]
-    texts = {p.arg_name: p.description or "" for p in described}
-    lines = []
-    for item in fields(cls):
-        kind = typing.get_type_hints(cls)[item.name]
-        if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-            lines += help_lines(kind, f"{prefix}{item.name}.")
-        else:
-            default = {} if item.default is dataclasses.MISSING else item.default
-            text = _one_line(texts[item.name])
-            lines.append(f"  --{prefix}{item.name}  {text} (default: {'null' if default is None else default})")
-    return lines
-
-
-def _read(source: str | Path) -> dict[str, Any]:
-    path = Path(source)
-    if str(source) in shipped_configs():
-        text = (resources.files("trainers") / "configs" / f"{source}.yaml").read_text(encoding="utf-8")
-    elif path.is_file():
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (UnicodeDecodeError, OSError) as error:
-            raise InputError(f"The config '{path}' cannot be read ({error}); give a YAML text file.") from error
-    else:
-        raise unknown_name("config (neither a file nor a shipped name)", source, shipped_configs())
-    try:
-        content = read_yaml(text)
-    except InputError as error:
-        raise InputError(f"The config '{source}' is no YAML of settings ({error}); check the text.") from error
-    if content is not None and not isinstance(content, dict):
-        raise InputError(f"The config '{source}' holds a {type(content).__name__}; a mapping of settings was expected.")
-    return content or {}
-
-
-def _known_keys(cls: type = Config, prefix: str = "") -> list[str]:
-    keys = []
-    for name, kind in typing.get_type_hints(cls).items():
-        keys.append(prefix + name)
-        if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-            keys += _known_keys(kind, f"{prefix}{name}.")
-    return keys
-
-
-def _check_keys(content: dict[Any, Any], prefix: str, known: list[str], where: str) -> None:
-    for key, value in content.items():
-        dotted = f"{prefix}{key}"
-        if dotted not in known:
-            raise unknown_name(f"key in {where}:", dotted, known)
-        if not isinstance(value, dict) and any(name.startswith(f"{dotted}.") for name in known):
-            raise InputError(f"In {where}: '{dotted}' is {value!r}; a mapping of settings was expected.")
-        if isinstance(value, dict) and dotted not in _FREE_KEYS:
-            _check_keys(value, f"{dotted}.", known, where)
-
-
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

@@ -26,7 +26,8 @@ from jsnas.photographs import photograph, read_for
 from jsnas.report.module_svg import draw_genotype
 from jsnas.restore import restore_array
 from jsnas.task import Task
-from trainers.config import Config, load_config
+from trainers.config import Config
+from trainers.config_file import load_config
 from trainers.model_card import NAME as CARD_NAME
 from trainers.model_card import ModelCard
 from trainers.progress import Progress, counting

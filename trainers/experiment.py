@@ -23,7 +23,8 @@ from jsnas.errors import InputError
 from jsnas.genotype import Genotype
 from jsnas.sample import sample_from_genotype
 from trainers.budget import Budget, budget_sentence, make_budget
-from trainers.config import Config, load_config
+from trainers.config import Config
+from trainers.config_file import load_config
 from trainers.experiment_plan import NETWORK, Plan, make_plan, nni_config, resolved
 from trainers.experiment_service import load_service
 from trainers.experiment_trials import TrialTable

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from jsnas.errors import InputError, unknown_name
-from trainers.config import Config, load_config
+from trainers.config import Config
+from trainers.config_file import load_config
 from trainers.experiment_service import load_service, nni_service
 from trainers.experiment_words import choice_in_words, label_in_words
 

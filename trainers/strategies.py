@@ -36,7 +36,8 @@ from jsnas.strategy.nni_api import (
     Strategy,
 )
 from trainers.catalogue import DIFFERENTIABLE, MULTI_TRIAL, STRATEGIES
-from trainers.config import Config, help_lines
+from trainers.config import Config
+from trainers.config_help import help_lines
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,8 @@ from jsnas.export import network_of
 from jsnas.genotype import Genotype
 from jsnas.process import prepare_process
 from jsnas.sample import genotype_from_sample
-from trainers.config import Config, load_config
+from trainers.config import Config
+from trainers.config_file import load_config
 from trainers.contestants import contestants_of, play
 from trainers.experiment_plan import ENTRY, NETWORK, SEARCH, with_settings
 from trainers.experiment_trials import trial_folder_name

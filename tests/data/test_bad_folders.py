@@ -20,7 +20,7 @@ from jsnas.data.pack import pack
 from jsnas.errors import InputError
 from jsnas.task import Task
 from trainers.cli import main
-from trainers.config import load_config
+from trainers.config_file import load_config
 from trainers.run_folder import RunFolder
 
 X2 = Task("sr", 2)

@@ -12,7 +12,7 @@ from pages import ROOT
 from benchmarks import jsnet_bench
 from benchmarks.tournament import command
 from jsnas.bench import load_table
-from trainers.config import load_config
+from trainers.config_file import load_config
 from trainers.contestants import contestants_of
 from trainers.tournament_page import chart_file, markdown_page
 from trainers.tournament_verdict import judge

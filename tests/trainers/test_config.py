@@ -8,7 +8,9 @@ import pytest
 import yaml
 
 from jsnas.errors import InputError
-from trainers.config import Config, load_config, settings_help, shipped_configs
+from trainers.config import Config
+from trainers.config_file import load_config, shipped_configs
+from trainers.config_help import settings_help
 
 TASKS = {
     **{f"sr-x{s}": ("sr", s, None, None) for s in (2, 3, 4)},

@@ -10,7 +10,7 @@ import torch
 import trainers.train as recipe
 from jsnas import load_checkpoint
 from jsnas.errors import InputError
-from trainers.config import load_config
+from trainers.config_file import load_config
 from trainers.loss_meter import LossMeter
 from trainers.restoration_module import RestorationModule
 from trainers.search import search

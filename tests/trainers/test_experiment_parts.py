@@ -19,7 +19,7 @@ from jsnas.cost import cost_of
 from jsnas.errors import InputError
 from jsnas.genotype import Genotype
 from jsnas.sample import genotype_from_sample
-from trainers.config import load_config
+from trainers.config_file import load_config
 from trainers.experiment_advisor import Trials
 from trainers.experiment_engine import explore
 from trainers.experiment_plan import make_plan, nni_config, resolved, with_settings

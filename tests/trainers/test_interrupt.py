@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from jsnas.errors import InputError
-from trainers.config import load_config
+from trainers.config_file import load_config
 from trainers.interrupt import StopRequest
 from trainers.run_folder import RunFolder
 

@@ -15,7 +15,7 @@ from jsnas.cost import cost_of
 from jsnas.data.h5 import H5Images
 from trainers import report
 from trainers.cli import main
-from trainers.config import load_config
+from trainers.config_file import load_config
 from trainers.report import LiveReport, write_report
 from trainers.run_record import command
 

@@ -21,7 +21,8 @@ from jsnas.task import Task
 from trainers.bench import trained
 from trainers.cli import main
 from trainers.compare import FRESH_SEED
-from trainers.config import Config, load_config
+from trainers.config import Config
+from trainers.config_file import load_config
 from trainers.contestants import Contestant, Entry, contestants_of, longer_config, play
 from trainers.paper_order import paper_order
 from trainers.statistics import NO_DIFFERENCE

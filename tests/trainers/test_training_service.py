@@ -12,7 +12,7 @@ import yaml
 
 from jsnas.errors import InputError
 from jsnas.genotype import Genotype
-from trainers.config import load_config
+from trainers.config_file import load_config
 from trainers.experiment_plan import NETWORK, Plan, nni_config, resolved
 from trainers.experiment_service import load_service
 from trainers.experiment_trials import TrialTable

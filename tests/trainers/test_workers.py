@@ -13,7 +13,7 @@ import trainers.train as recipe
 from jsnas.data.patches import PatchBatches
 from jsnas.errors import InputError
 from trainers import report
-from trainers.config import load_config
+from trainers.config_file import load_config
 
 MAIN = os.getpid()
 

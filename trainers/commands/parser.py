@@ -78,7 +78,7 @@ def run_parser(command: str, summary: str) -> Parser:
 
 def config_of(options: argparse.Namespace, overrides: Sequence[str], short: dict[str, str]) -> Any:
     """The config that the options name, with dotted overrides; ``short`` maps an option to its dotted key."""
-    from trainers.config import load_config
+    from trainers.config_file import load_config
 
     short = {"data": "datasets.path", "seed": "manual_seed", **short}
     given = [f"--{key}={value}" for name, key in short.items() if (value := getattr(options, name)) is not None]
@@ -94,9 +94,9 @@ def config_of(options: argparse.Namespace, overrides: Sequence[str], short: dict
 
 def settings_help() -> str:
     """The end of a help text: every setting and its default."""
-    from trainers import config
+    from trainers import config_help
 
-    return "Any setting can be given too, such as --datasets.batch_size 4:\n\n" + config.settings_help()
+    return "Any setting can be given too, such as --datasets.batch_size 4:\n\n" + config_help.settings_help()
 
 
 def task_of(name: str, scale: int | None, sigma: float | None, quality: int | None) -> Any:

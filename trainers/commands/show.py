@@ -84,7 +84,7 @@ def _list(words: Sequence[str]) -> None:
     from jsnas.genotype import shipped_genotypes
     from jsnas.operations import OPERATIONS
     from trainers.catalogue import SPACES, STRATEGIES
-    from trainers.config import shipped_configs
+    from trainers.config_file import shipped_configs
 
     def described(blocks: dict[str, Any]) -> dict[str, str]:
         return {name: (block.__doc__ or "").splitlines()[0].partition(": ")[2] for name, block in blocks.items()}
