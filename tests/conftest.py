@@ -13,12 +13,17 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import pytest
 import yaml
+from hypothesis import settings
 
 from jsnas.attentions import ATTENTIONS
 from jsnas.native.library import library
 from jsnas.operations import OPERATIONS
 from trainers.config import Config
 from trainers.config_file import load_config
+
+# A busy machine is slow now and then, and torch where a kind of layer is used for the first time.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

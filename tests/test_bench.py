@@ -50,7 +50,7 @@ def same(a: list[Row], b: list[Row]) -> bool:
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 @given(rows=st.lists(ROWS, min_size=1, max_size=6, unique_by=lambda row: row.key))
 def test_a_table_survives_every_form(suffix: str, rows: list[Row], tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("bench")

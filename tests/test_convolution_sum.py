@@ -86,7 +86,7 @@ def test_sums_are_those_of_torch(case: Case, vectors: None) -> None:
     assert relative_error(case.by_loops(), case.by_torch()) < 1e-5
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     wide=st.lists(st.integers(1, 3), max_size=3),
     points=st.lists(st.integers(1, 3), max_size=3),

@@ -43,7 +43,7 @@ def test_enlarging_whole_maps(channels: int, vectors: None) -> None:
         assert_close(found, F.interpolate(small.double(), size, mode="bilinear", align_corners=False) + narrow)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     channels=st.sampled_from([4, 8]),
     small_size=st.tuples(st.integers(1, 9), st.integers(1, 9)),

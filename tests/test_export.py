@@ -61,7 +61,7 @@ def test_a_file_without_weights_reads_a_checkpoint(tmp_path: Path, network: JSNe
     assert len((tmp_path / "shipped.py").read_text().splitlines()) < 400
 
 
-@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 @given(genotype=genotypes(), fused=st.booleans(), modules=st.integers(1, 2))
 def test_source_of_any_genotype_equals_the_network(genotype: Genotype, fused: bool, modules: int) -> None:
     scale = (genotype.scale or 2) if genotype.task == "sr" else 1

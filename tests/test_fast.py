@@ -61,7 +61,7 @@ def genotypes(draw: st.DrawFn) -> Genotype:
     return Genotype(task, parts[0], parts[1], draw(st.sampled_from([2, 3, 4])) if task == "sr" else None)
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25, derandomize=True)
 @given(
     genotype=genotypes(),
     size=st.tuples(st.integers(15, 41), st.integers(15, 33)),
@@ -190,7 +190,7 @@ def test_batches_and_errors() -> None:
 
 
 @pytest.mark.parametrize("fused", [True, False])
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25, derandomize=True)
 @given(
     widths=st.lists(st.integers(1, 17), min_size=1, max_size=3),
     outputs=st.integers(1, 33),

@@ -59,7 +59,7 @@ def test_every_attention(name: str, channels: int) -> None:
     check(attention_part([name] * 6, channels), torch.randn(2, channels, 19, 23, dtype=torch.float64))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     names=st.lists(st.sampled_from(KNOWN), min_size=6, max_size=6),
     size=st.tuples(st.integers(1, 3), st.integers(15, 24), st.integers(15, 24)),

@@ -29,7 +29,7 @@ def values(network: RestorationNetwork, x: Tensor) -> list[Tensor]:
     return [y.detach(), *torch.autograd.grad(y, learns, dy)]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.sampled_from([2, 3, 4]), st.integers(1, 9), st.integers(1, 9), st.integers(1, 3), st.booleans())
 def test_any_size(scale: int, height: int, width: int, batch: int, channels_last: bool) -> None:
     plain = network(scale)

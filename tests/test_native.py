@@ -94,7 +94,7 @@ def test_values_and_gradients(forms: str, shape: tuple[int, int, int, int], vect
     check(*node_of(*shape, edges=3, forms=forms))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_values_and_gradients_of_any_shape(data: Any) -> None:
     torch.manual_seed(0)

@@ -60,7 +60,7 @@ def test_ablation_rows_ship_by_name(name: str, printed: int) -> None:
     assert parameters_of(network) // 1000 == printed
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     task=st.sampled_from(
         [Task("sr", 2), Task("sr", 3), Task("sr", 4), Task("denoise", sigma=30), Task("deblock", quality=10)]

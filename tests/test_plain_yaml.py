@@ -6,7 +6,7 @@ import json
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from jsnas.errors import InputError
@@ -19,7 +19,6 @@ TREES = st.recursive(
 )
 
 
-@settings(deadline=None)  # a busy machine is slow now and then
 @given(TREES)
 def test_plain_values_are_read_as_pyyaml_reads_them(tree: object) -> None:
     for text in (yaml.safe_dump(tree), json.dumps(tree)):
@@ -32,7 +31,6 @@ def test_plain_values_are_read_as_pyyaml_reads_them(tree: object) -> None:
             assert read_yaml(text) == expected
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_any_text_is_read_or_refused_in_a_clause(text: str) -> None:
     try:

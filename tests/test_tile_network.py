@@ -71,7 +71,7 @@ def test_reach_is_no_larger_than_what_changes() -> None:
     assert far - 4 <= changed <= far
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(side=st.integers(15, 700), tile=st.integers(6, 300), overlap=st.integers(0, 100))
 def test_insides_make_the_side(side: int, tile: int, overlap: int) -> None:
     cut = spans(side, Tiling(tile, overlap), 15)

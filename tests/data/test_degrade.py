@@ -72,7 +72,7 @@ def test_published_bicubic_rows(shared: Path, name: str, rows: dict[int, float])
         assert np.mean(values) == pytest.approx(published, abs=0.015 if name == "Set5" else 0.005)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     height=st.integers(1, 20),
     width=st.integers(1, 100),

@@ -12,7 +12,7 @@ from jsnas.data.luma_bicubic import imresize, luma_bicubic
 from jsnas.errors import InputError
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(height=st.integers(4, 30), width=st.integers(4, 30), scale=st.sampled_from([2, 3, 4]), seed=st.integers(0, 99))
 def test_it_is_the_8_bit_resize_but_for_rounding(height: int, width: int, scale: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -222,7 +222,7 @@ def test_a_replaced_file_is_noticed(folder: Path, packed: Path) -> None:
         early.hq(0)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(part=st.floats(0, 1, exclude_max=True))
 def test_a_file_cut_short_is_refused(packed: Path, part: float) -> None:
     content = packed.read_bytes()
@@ -232,7 +232,7 @@ def test_a_file_cut_short_is_refused(packed: Path, part: float) -> None:
         H5Images(short)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_verify_names_the_image_of_any_altered_byte(packed: Path, data: st.DataObject) -> None:
     index = data.draw(st.integers(0, 2))
@@ -249,7 +249,7 @@ def test_verify_names_the_image_of_any_altered_byte(packed: Path, data: st.DataO
         images.verify()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.floats(0, 1, exclude_max=True), change=st.integers(1, 255))
 def test_a_byte_altered_anywhere_never_gives_other_pixels(packed: Path, place: float, change: int) -> None:
     content = bytearray(packed.read_bytes())

@@ -41,7 +41,7 @@ def coordinates(tmp_path_factory: pytest.TempPathFactory) -> dict[int, H5Images]
     return opened
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     scale=st.sampled_from([2, 3, 4]),
     patch=st.integers(1, 11),

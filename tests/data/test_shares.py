@@ -29,7 +29,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, H5Images]:
     return {task.name: H5Images(folder / f"{task.name}.h5") for task in TASKS}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     task=st.sampled_from(TASKS),
     parts=st.integers(1, 5),

@@ -153,19 +153,19 @@ def genotypes(draw: st.DrawFn, names: st.SearchStrategy[str], nodes: int = 7) ->
 
 
 @given(genotypes(st.sampled_from([*OPERATIONS, *ATTENTIONS])))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_nothing_collides_in_pruned_graphs(genotype: Genotype) -> None:
     assert_nothing_collides(draw_genotype(genotype))
 
 
 @given(genotypes(st.sampled_from([*OPERATIONS, *ATTENTIONS, "my block", "<b>&amp;\"'"])))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_blind_reader_gets_the_genotype_from_the_visible_words(genotype: Genotype) -> None:
     assert read_genotype(draw_genotype(genotype), from_labels=True) == genotype
 
 
 @given(genotypes(st.text(max_size=60), nodes=3))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_genotype_survives_its_picture(genotype: Genotype) -> None:
     assert read_genotype(draw_genotype(genotype)) == genotype
 

@@ -273,7 +273,7 @@ keys = st.sampled_from(
 
 
 @given(st.lists(st.dictionaries(st.one_of(keys, st.just("iteration"), st.text(max_size=9)), values), max_size=6))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_metrics_make_a_page(run: Path, content: list[dict[str, Any]]) -> None:
     (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in content))
     Reader(report_page(run))

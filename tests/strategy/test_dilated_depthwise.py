@@ -20,7 +20,7 @@ from jsnas.strategy.dilated_depthwise import dilated_depthwise
     dilation=st.integers(1, 4),
     channels_last=st.booleans(),
 )
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_value_and_gradients(
     batch: int, channels: int, height: int, width: int, dilation: int, channels_last: bool, vectors: None
 ) -> None:

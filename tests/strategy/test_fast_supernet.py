@@ -140,7 +140,7 @@ def test_the_way_of_a_gpu(make: Any, settings: dict[str, Any], monkeypatch: pyte
 
 
 @pytest.mark.parametrize(("channels", "partial"), [(4, 1), (4, 2), (4, 4), (8, 2), (8, 4), (16, 4), (20, 4), (32, 2)])
-@settings(max_examples=6, deadline=None, derandomize=True)
+@settings(max_examples=6, derandomize=True)
 @given(data=st.data())
 def test_values_and_all_gradients_by_the_loops_in_c(channels: int, partial: int, data: st.DataObject) -> None:
     """The loops are for float32, so this is held against the readable network in double precision."""

@@ -26,7 +26,7 @@ def in_torch(x: Tensor, kernel: Tensor, bias: Tensor, relu: bool) -> Tensor:
     more=st.integers(0, 3),
     relu=st.booleans(),
 )
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_value_and_gradients(
     batch: int, groups: int, side: int, height: int, width: int, more: int, relu: bool, vectors: None
 ) -> None:

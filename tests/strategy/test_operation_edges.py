@@ -72,7 +72,7 @@ def by_torch(state: Tensor, k: dict[str, Tensor]) -> Tensor:
     width=st.integers(1, 11),
     data=st.data(),
 )
-@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_values_and_the_gradients_that_are_wanted(
     batch: int,
     edges: int,

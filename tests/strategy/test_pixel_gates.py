@@ -44,7 +44,7 @@ def tensors(batch: int, gates: int, inputs: int, height: int, width: int) -> lis
     width=st.integers(1, 9),
     more=st.integers(0, 3),
 )
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_value_and_gradients(
     batch: int, gates: int, inputs: int, height: int, width: int, more: int, vectors: None
 ) -> None:
