@@ -16,14 +16,13 @@ MOST_CHANNELS = 128  # that a dense kernel takes in; beyond, its zeros cost more
 
 def on_diagonal(blocks: Tensor) -> Tensor:
     """Kernels of n blocks, E x n x p x q x k x k, on the diagonal of one, E x np x nq x k x k."""
-    eye = torch.eye(blocks.shape[1], dtype=blocks.dtype, device=blocks.device)
-    spread = blocks.unsqueeze(3) * eye[:, None, :, None, None, None]  # E x n x p x n x q x k x k
+    spread = torch.diag_embed(blocks.movedim(1, -1), dim1=1, dim2=3)  # E x n x p x n x q x k x k
     return spread.flatten(3, 4).flatten(1, 2)
 
 
 def dense_kernel(kernel: Tensor, groups: int) -> Tensor:
     """The kernel without groups of a convolution in groups: O x I x k x k to O x (groups x I) x k x k."""
-    return on_diagonal(kernel.reshape(1, groups, -1, *kernel.shape[1:]))[0]
+    return on_diagonal(kernel.reshape(1, groups, -1, *kernel.shape[1:])).squeeze(0)
 
 
 def conv_in_groups(
