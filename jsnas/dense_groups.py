@@ -15,14 +15,38 @@ MOST_CHANNELS = 128  # that a dense kernel takes in; beyond, its zeros cost more
 
 
 def on_diagonal(blocks: Tensor) -> Tensor:
-    """Kernels of n blocks, E x n x p x q x k x k, on the diagonal of one, E x np x nq x k x k."""
-    spread = torch.diag_embed(blocks.movedim(1, -1), dim1=1, dim2=3)  # E x n x p x n x q x k x k
-    return spread.flatten(3, 4).flatten(1, 2)
+    """Kernels of n blocks, E x n x p x q x k x k, on the diagonal of one, E x np x nq x k x k in channels-last.
+
+    cuDNN would copy kernels of another layout in every convolution.
+    """
+    spread = torch.diag_embed(blocks.permute(0, 2, 4, 5, 3, 1), dim1=1, dim2=5)  # E x n x p x k x k x n x q
+    return spread.flatten(5, 6).flatten(1, 2).permute(0, 1, 4, 2, 3)
 
 
 def dense_kernel(kernel: Tensor, groups: int) -> Tensor:
     """The kernel without groups of a convolution in groups: O x I x k x k to O x (groups x I) x k x k."""
     return on_diagonal(kernel.reshape(1, groups, -1, *kernel.shape[1:])).squeeze(0)
+
+
+def dense_kernels(kernels: Tensor, groups: Sequence[int]) -> list[Tensor]:
+    """The same of many convolutions, those of as many groups in one go.
+
+    Args:
+        kernels: Of all groups of all convolutions, G x O x I x k x k.
+        groups: Of each convolution; the sum is G. Where their channels are more than ``MOST_CHANNELS``, groups stay.
+
+    Returns:
+        For each convolution its kernel, (groups x O) x (groups x I) x k x k; with groups (groups x O) x I x k x k.
+    """
+    parts = torch.split(kernels, list(groups))
+    found = [part.flatten(0, 1) for part in parts]
+    for count in sorted(set(groups)):
+        if count and count * kernels.shape[2] <= MOST_CHANNELS:
+            places = [k for k, other in enumerate(groups) if other == count]
+            together = on_diagonal(torch.stack([parts[k] for k in places]))
+            for k, dense in zip(places, together.unbind(), strict=True):
+                found[k] = dense
+    return found
 
 
 def conv_in_groups(

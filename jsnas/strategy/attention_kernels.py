@@ -21,7 +21,11 @@ from jsnas.attentions import (
     PixelAttention,
     SpatialAttention,
 )
+from jsnas.dense_groups import dense_kernels
 from jsnas.native.library import suits
+
+_IN_GROUPS = ("esa_stride", "esa_shortcut", "esa_0", "esa_2", "esa_4")  # each edge on channels of its own
+_ALWAYS_DENSE = ("pa_2", "pa_4")
 
 Blocks = Mapping[type[nn.Module], Sequence[Any]]  # those on the edges that leave a node, by class
 Kernels = dict[str, Tensor]  # by the layer's name; its bias under NAME_bias
@@ -45,12 +49,27 @@ def join_kernels(nodes: Sequence[Blocks], dtype: torch.dtype | None = None, lear
     with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
         for (name, _), there in alike.items():
             sizes = [sum(layer.out_channels for layer in layers) for _, layers in there]
-            joined = _joined([layer for _, layers in there for layer in layers])
-            for suffix, whole in zip(("", "_bias"), joined, strict=True):
-                if whole is not None:
-                    for (kernel, _), part in zip(there, whole.to(dtype or whole.dtype).split(sizes), strict=True):
-                        kernel[name + suffix] = part
+            whole, bias = _joined([layer for _, layers in there for layer in layers])
+            kernels_of = _by_node(name, whole.to(dtype or whole.dtype), [layers for _, layers in there])
+            biases = [None] * len(there) if bias is None else bias.to(dtype or bias.dtype).split(sizes)
+            for (kernel, _), part, of_bias in zip(there, kernels_of, biases, strict=True):
+                kernel[name] = part
+                if of_bias is not None:
+                    kernel[f"{name}_bias"] = of_bias
     return kernels
+
+
+def _by_node(name: str, whole: Tensor, layers: Sequence[Sequence[Any]]) -> Sequence[Tensor]:
+    """The kernels of a layer for each node; dense where convolutions in groups are slow: on a GPU all that have any."""
+    if name in _ALWAYS_DENSE or (whole.is_cuda and name in _IN_GROUPS):
+        edges = [len(each) for each in layers]
+        return dense_kernels(whole.unflatten(0, (sum(edges), -1)), edges)
+    if whole.is_cuda and name == "cea_expand":  # by itself on every edge
+        groups = [layer.groups for each in layers for layer in each]
+        whole = torch.cat(dense_kernels(whole.unflatten(0, (sum(groups), -1)), groups))
+    elif whole.is_cuda:
+        whole = whole.contiguous(memory_format=torch.channels_last)
+    return torch.split(whole, [sum(layer.out_channels for layer in each) for each in layers])
 
 
 def _layers(blocks: Blocks, cast: bool) -> dict[str, list[Any]]:

@@ -10,9 +10,8 @@ is called as it is.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -30,7 +29,6 @@ from jsnas.attentions import (
     SpatialAttention,
 )
 from jsnas.branches import branch
-from jsnas.dense_groups import conv_in_groups, dense_kernel
 from jsnas.native import octets
 from jsnas.native.library import suits
 from jsnas.network import AttentionSearchModule, Graph
@@ -38,7 +36,7 @@ from jsnas.strategy.attention_kernels import Kernels
 from jsnas.strategy.gated_sum import EdgeTerm, WideGate, gated_sums
 from jsnas.strategy.halves import point_dilation
 from jsnas.strategy.octet_convolution import OctetConvolution
-from jsnas.strategy.partial_channel import MixedAttention, WeightedNode
+from jsnas.strategy.partial_channel import MixedAttention
 from jsnas.strategy.pixel_gates import PixelGates
 
 
@@ -51,6 +49,7 @@ def suits_attentions(part: nn.Module) -> bool:
     )
 
 
+@dataclass
 class EdgeGates:
     """What the candidates of one edge have come to.
 
@@ -60,10 +59,29 @@ class EdgeGates:
         outputs: Weighted outputs of candidates that have no gate.
     """
 
-    def __init__(self) -> None:
-        self.thin: list[Tensor] = []
-        self.wide: list[WideGate] = []
-        self.outputs: list[Tensor] = []
+    thin: list[Tensor] = field(default_factory=list)
+    wide: list[WideGate] = field(default_factory=list)
+    outputs: list[Tensor] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Alike:
+    """Blocks of one class on edges that leave a node.
+
+    Attributes:
+        ends: Where their edges lead.
+        gates: Those of each edge.
+        blocks: The block on each edge.
+        weights: Their weights, one number an edge.
+    """
+
+    ends: tuple[int, ...]
+    gates: list[EdgeGates]
+    blocks: list[Any]
+    weights: Tensor
+
+
+Stacked = tuple[tuple[int, ...], Tensor]  # ends of edges, and weighted gates of few values, edges x B x C x H x W
 
 
 class FastAttentionGraph:
@@ -75,25 +93,23 @@ class FastAttentionGraph:
     Attributes:
         learns: Whether gradients of the blocks' weights are wanted; what is not wanted is not computed.
         kernels: Those of this pass for every node that edges leave (``join_kernels`` of ``blocks``).
+        blocks: On the edges that leave each node, by class.
     """
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.learns = True
         self.kernels: list[Kernels] = []
-        self.blocks: list[dict[type[nn.Module], list[Any]]] = []  # on the edges that leave each node, by class
-        self._places: list[dict[type[nn.Module], list[tuple[int, int]]]] = []  # their ends, and numbers on the edge
-        self._numbers: list[list[tuple[int, int]]] = []  # the same of all, by end and number
+        self.blocks: list[dict[type[nn.Module], list[Any]]] = []
+        self._ends: list[dict[type[nn.Module], list[int]]] = []
         for i in range(len(graph.nodes)):
             self.blocks.append({})
-            self._places.append({})
-            self._numbers.append([])
+            self._ends.append({})
             for j in graph.ends_from(i):
                 mixed: Any = graph.edges[f"{i}_{j}"]
-                for k, name in enumerate(mixed.names):
+                for name in mixed.names:
                     self.blocks[i].setdefault(type(mixed[name]), []).append(mixed[name])
-                    self._places[i].setdefault(type(mixed[name]), []).append((j, k))
-                    self._numbers[i].append((j, k))
+                    self._ends[i].setdefault(type(mixed[name]), []).append(j)
 
     def __call__(self, x: Tensor) -> Tensor:
         """The last node, B x C x H x W."""
@@ -114,57 +130,45 @@ class FastAttentionGraph:
 
     def _open(self, x: Tensor, i: int) -> dict[int, EdgeGates]:
         """The gates of all edges that leave node i, by their ends."""
-        kernel = self.kernels[i]
         gates = {j: EdgeGates() for j in self.graph.ends_from(i)}
-        weights = dict(zip(self._numbers[i], kernel["weights"].unbind(), strict=True)) if gates else {}
-        entries = {
-            kind: [
-                (gates[place[0]], block, weights[place])
-                for block, place in zip(blocks, self._places[i][kind], strict=True)
-            ]
-            for kind, blocks in self.blocks[i].items()
+        if not gates:
+            return gates
+        kernel = self.kernels[i]
+        weights = torch.split(kernel["weights"], [len(blocks) for blocks in self.blocks[i].values()])
+        alike = {
+            kind: Alike(tuple(ends), [gates[j] for j in ends], self.blocks[i][kind], w)
+            for (kind, ends), w in zip(self._ends[i].items(), weights, strict=True)
         }
-        narrow = [entries.pop(kind, []) for kind in (PixelAttention, CostEffectiveAttention, EnhancedSpatialAttention)]
+        narrow = [alike.pop(kind, None) for kind in (PixelAttention, CostEffectiveAttention, EnhancedSpatialAttention)]
         begun = [branch(partial(_narrow_gates, x, kernel, *narrow))]
-        begun += [branch(partial(_other_gates, kind, x, kernel, same)) for kind, same in entries.items()]
-        for finish in begun:
-            finish()
+        begun += [branch(partial(_other_gates, kind, x, kernel, same)) for kind, same in alike.items()]
+        stacked = [each for finish in begun for each in finish()]
+        for ends, thin in _sums(stacked):
+            for j, gate in zip(ends, thin.unbind(), strict=True):
+                gates[j].thin.append(gate)
         return gates
 
 
-def add_weights(graphs: Sequence[FastAttentionGraph]) -> None:
-    """Puts the weights of all candidates into the kernels of this pass: for each node those on the edges that leave it.
-
-    An edge's weight into its node (Eq. 9) is a factor of them. Edges of one label share their parameters.
-    """
-    of_edge: dict[str, Tensor] = {}
-    of_node: dict[str, Sequence[Tensor]] = {}
-    found: list[list[Tensor]] = []
-    for graph in graphs:
-        for i in range(len(graph.kernels)):
-            found.append([])
-            for j in graph.graph.ends_from(i):
-                mixed: Any = graph.graph.edges[f"{i}_{j}"]
-                node: Any = graph.graph.nodes[j - 1]
-                if mixed.label not in of_edge:
-                    of_edge[mixed.label] = mixed.weights()
-                weights = of_edge[mixed.label]
-                if isinstance(node, WeightedNode):
-                    if node.label not in of_node:
-                        of_node[node.label] = node.weights().unbind()
-                    weights = weights * of_node[node.label][graph.graph.inputs[j - 1].index(i)]
-                found[-1].append(weights)
-    every = [weights for here in found for weights in here]
-    parts = iter(torch.cat(every).split([sum(map(len, here)) for here in found]))
-    for graph in graphs:
-        for kernel in graph.kernels:
-            kernel["weights"] = next(parts)
+def _sums(stacked: Sequence[Stacked]) -> Iterator[Stacked]:
+    """Those of the same edges and one shape, one value a channel or a pixel, are added; others stay as they are."""
+    sums: dict[Any, Stacked] = {}
+    for number, (ends, thin) in enumerate(stacked):
+        kind = (ends, _kind(thin[0])) if _kind(thin[0]) else number
+        sums[kind] = (ends, sums[kind][1] + thin) if kind in sums else (ends, thin)
+    yield from sums.values()
 
 
-def _other_gates(kind: type[nn.Module], x: Tensor, kernel: Kernels, entries: Entries) -> None:
-    """Gates (or outputs) of blocks of one class that do not begin with a 1x1 convolution of x."""
-    for (g, block, weight), value in zip(entries, _other_values(kind, x, kernel, entries), strict=True):
-        (g.thin if hasattr(block, "gate") else g.outputs).append(weight * value)
+def _by_shape(thin: Sequence[Tensor]) -> list[Tensor]:
+    """The sums of the gates of each shape; one value a channel and one value a pixel come first."""
+    of_kind = {kind: [t for t in thin if _kind(t) == kind] for kind in ("channel", "pixel")}
+    return [sum(same[1:], same[0]) for same in of_kind.values() if same] + [t for t in thin if not _kind(t)]
+
+
+def _kind(thin: Tensor) -> str:
+    """Whether there is one value a channel, or a pixel, of those B x C x H x W."""
+    if thin.shape[2:] == (1, 1):
+        return "channel"
+    return "pixel" if thin.shape[1] == 1 else ""
 
 
 def _fixed(gate: WideGate) -> WideGate:
@@ -172,35 +176,42 @@ def _fixed(gate: WideGate) -> WideGate:
     return replace(gate, kernel=gate.kernel.detach(), bias=None if gate.bias is None else gate.bias.detach())
 
 
-def _by_shape(thin: Sequence[Tensor]) -> list[Tensor]:
-    """The sums of the gates of each shape; one value a channel and one value a pixel come first."""
-    channels = [t for t in thin if t.shape[2:] == (1, 1)]
-    pixels = [t for t in thin if t.shape[1] == 1 and t.shape[2:] != (1, 1)]
-    others = [t for t in thin if t.shape[1] != 1 and t.shape[2:] != (1, 1)]
-    return [sum(same[1:], same[0]) for same in (channels, pixels) if same] + others
-
-
-Entries = list[tuple[EdgeGates, Any, Tensor]]  # the gates of an edge, a block on it, its weight
-
-
-def _other_values(kind: type[nn.Module], x: Tensor, kernel: Kernels, entries: Entries) -> list[Tensor]:
-    """The same before they are weighted."""
+def _other_gates(kind: type[nn.Module], x: Tensor, kernel: Kernels, same: Alike) -> list[Stacked]:
+    """Gates (or outputs) of blocks of one class that do not begin with a 1x1 convolution of x."""
     if kind is SkipAttention:
-        return [x.new_ones(1, 1, 1, 1)] * len(entries)
+        return [(same.ends, _each(same.weights, 5))]
     if kind in (ChannelAttention, ContrastChannelAttention):
         # Divided after the sum: the gradient of a mean is a map as large as x, that of a sum needs no memory.
         statistic = x.sum((2, 3), keepdim=True) / (x.shape[2] * x.shape[3])
         if kind is ContrastChannelAttention:
             variance = (x - statistic).square().mean((2, 3), keepdim=True)
             statistic = variance.clamp_min(1e-12).sqrt() + statistic
-        name = "cca" if kind is ContrastChannelAttention else "ca"
-        y = F.relu(F.conv2d(statistic, *_of(kernel, f"{name}_squeeze")))
-        y = conv_in_groups(y, *_of(kernel, f"{name}_excite"), groups=len(entries))
-        return list(torch.sigmoid(y).chunk(len(entries), 1))
+        name, edges = "cca" if kind is ContrastChannelAttention else "ca", len(same.ends)
+        squeeze, bias = _of(kernel, f"{name}_squeeze")
+        y = F.linear(statistic.flatten(1), squeeze.flatten(1), bias).relu_()
+        y = y.unflatten(1, (edges, -1)).transpose(0, 1)  # E x B x C/8
+        excite, bias = (t.unflatten(0, (edges, -1)) for t in _of(kernel, f"{name}_excite"))
+        gates = torch.baddbmm(bias.unsqueeze(1), y, excite.flatten(2).transpose(1, 2)).sigmoid()  # E x B x C
+        return [(same.ends, (_each(same.weights, 3) * gates)[..., None, None])]
     if kind is SpatialAttention:
         y = torch.cat([x.amax(1, keepdim=True), x.mean(1, keepdim=True)], 1)
-        return list(torch.sigmoid(F.conv2d(y, *_of(kernel, "sa"), padding=2)).split(1, 1))
-    return [block.gate(x) if hasattr(block, "gate") else block(x) for _, block, _ in entries]
+        return [(same.ends, _by_pixel(F.conv2d(y, *_of(kernel, "sa"), padding=2).sigmoid(), same.weights))]
+    for edge, block, weight in zip(same.gates, same.blocks, same.weights.unbind(), strict=True):
+        if hasattr(block, "gate"):
+            edge.thin.append(weight * block.gate(x))
+        else:
+            edge.outputs.append(weight * block(x))
+    return []
+
+
+def _each(weights: Tensor, dimensions: int) -> Tensor:
+    """One number an edge, as a factor of what has as many dimensions, the edge being the first."""
+    return weights.reshape(-1, *[1] * (dimensions - 1))
+
+
+def _by_pixel(y: Tensor, weights: Tensor) -> Tensor:
+    """B x E x H x W to E x B x 1 x H x W, weighted."""
+    return (weights[:, None, None] * y).transpose(0, 1).unsqueeze(2)
 
 
 def _of(kernel: Kernels, name: str) -> tuple[Tensor, Tensor]:
@@ -208,16 +219,15 @@ def _of(kernel: Kernels, name: str) -> tuple[Tensor, Tensor]:
     return kernel[name], kernel[f"{name}_bias"]
 
 
-def _narrow_gates(x: Tensor, kernel: Kernels, pa: Entries, cea: Entries, esa: Entries) -> None:
+def _narrow_gates(x: Tensor, kernel: Kernels, pa: Alike | None, cea: Alike | None, esa: Alike | None) -> list[Stacked]:
     """Gates that begin with a 1x1 convolution of x to few channels: one convolution for all of them."""
     if not (pa or cea or esa):
-        return
+        return []
     narrow = F.conv2d(x, *_of(kernel, "narrow"), dilation=point_dilation(x))
-    widths = [sum(_narrow(block).out_channels for _, block, _ in part) for part in (pa, cea, esa)]
-    of_pa, of_cea, of_esa = narrow.split(widths, 1)
-    ways = ((_pixel_gates, of_pa, pa), (_cost_effective_gates, of_cea, cea), (_enhanced_gates, of_esa, esa))
-    for finish in [branch(partial(way, opened, kernel, same)) for way, opened, same in ways if same]:
-        finish()
+    ways = [(way, s) for way, s in ((_pixel_gates, pa), (_cost_effective_gates, cea), (_enhanced_gates, esa)) if s]
+    opened = narrow.split([sum(_narrow(block).out_channels for block in same.blocks) for _, same in ways], 1)
+    begun = [branch(partial(way, y, kernel, same)) for (way, same), y in zip(ways, opened, strict=True)]
+    return [each for finish in begun for each in finish()]
 
 
 def _narrow(block: Any) -> Any:
@@ -225,47 +235,50 @@ def _narrow(block: Any) -> Any:
     return block.layers[0] if type(block) is PixelAttention else block.squeeze
 
 
-def _pixel_gates(opened: Tensor, kernel: Kernels, entries: Entries) -> None:
+def _pixel_gates(opened: Tensor, kernel: Kernels, same: Alike) -> list[Stacked]:
     """``pa`` of all edges at once, by loops in C or by convolutions with blocks on their diagonal."""
     if suits(opened):
-        values = [(*_values(block.layers[2]), *_values(block.layers[4]), weight) for _, block, weight in entries]
-        for (g, _, _), gate in zip(entries, PixelGates.apply(opened, *itertools.chain(*values)), strict=True):
-            g.thin.append(gate)
-        return
-    y, edges = F.relu(opened), len(entries)
-    for k in (2, 4):
-        of_edges, bias = _of(kernel, f"pa_{k}")
-        y = F.conv2d(y, dense_kernel(of_edges, edges), bias, dilation=point_dilation(y))
-        y = y.relu_() if k == 2 else y.sigmoid_()
-    for (g, _, weight), gate in zip(entries, y.split(1, 1), strict=True):
-        g.thin.append(weight * gate)
+        each = zip(same.blocks, same.weights.unbind(), strict=True)
+        values = [t for b, weight in each for t in (*_values(b.layers[2]), *_values(b.layers[4]), weight)]
+        for gates, gate in zip(same.gates, PixelGates.apply(opened, *values), strict=True):
+            gates.thin.append(gate)
+        return []
+    y = F.conv2d(F.relu(opened), *_of(kernel, "pa_2"), dilation=point_dilation(opened)).relu_()
+    y = F.conv2d(y, *_of(kernel, "pa_4"), dilation=point_dilation(opened)).sigmoid_()
+    return [(same.ends, _by_pixel(y, same.weights))]
 
 
 def _values(conv: Any) -> tuple[Tensor, Tensor]:
     return conv.weight, conv.bias
 
 
-def _cost_effective_gates(opened: Tensor, kernel: Kernels, entries: Entries) -> None:
+def _cost_effective_gates(opened: Tensor, kernel: Kernels, same: Alike) -> list[Stacked]:
     """``cea``."""
-    edges = len(entries)
-    expand = kernel["cea_expand"].chunk(edges) if "cea_expand" in kernel else [b.expand.weight for _, b, _ in entries]
-    for (g, _, weight), narrow, last in zip(entries, opened.chunk(edges, 1), expand, strict=True):
-        g.wide.append(WideGate(narrow, last, None, weight))
+    edges = len(same.ends)
+    joined = "cea_expand" in kernel
+    expand = kernel["cea_expand"].chunk(edges) if joined else [b.expand.weight for b in same.blocks]
+    each = zip(same.gates, opened.chunk(edges, 1), expand, same.weights.unbind(), strict=True)
+    for gates, narrow, last, weight in each:
+        gates.wide.append(WideGate(narrow, last, None, weight))
+    return []
 
 
-def _enhanced_gates(opened: Tensor, kernel: Kernels, entries: Entries) -> None:
+def _enhanced_gates(opened: Tensor, kernel: Kernels, same: Alike) -> list[Stacked]:
     """``esa``: its narrow convolutions grouped by edge."""
-    edges = len(entries)
-    y = F.max_pool2d(conv_in_groups(opened, *_of(kernel, "esa_stride"), stride=2, groups=edges), 7, 3)
+    edges = len(same.ends)
+    stride, bias = _of(kernel, "esa_stride")
+    y = F.max_pool2d(F.conv2d(opened, stride, bias, 2, groups=_groups(opened, stride)), 7, 3)
     for k in (0, 2, 4):
         y = _in_groups(y, *_of(kernel, f"esa_{k}"), relu=k < 4)
     short = _in_groups(opened, *_of(kernel, "esa_shortcut"), relu=False)
     y = F.interpolate(y, short.shape[-2:], mode="bilinear", align_corners=False).add_(short)
-    expand, bias = [b.expand.weight for _, b, _ in entries], [b.expand.bias for _, b, _ in entries]
+    expand, biases = [b.expand.weight for b in same.blocks], [b.expand.bias for b in same.blocks]
     if "esa_expand" in kernel:
-        expand, bias = (list(part.chunk(edges)) for part in _of(kernel, "esa_expand"))
-    for (g, _, weight), narrow, last, last_bias in zip(entries, y.chunk(edges, 1), expand, bias, strict=True):
-        g.wide.append(WideGate(narrow, last, last_bias, weight))
+        expand, biases = (list(part.chunk(edges)) for part in _of(kernel, "esa_expand"))
+    each = zip(same.gates, y.chunk(edges, 1), expand, biases, same.weights.unbind(), strict=True)
+    for gates, narrow, last, last_bias, weight in each:
+        gates.wide.append(WideGate(narrow, last, last_bias, weight))
+    return []
 
 
 def _in_groups(x: Tensor, kernel: Tensor, bias: Tensor, relu: bool) -> Tensor:
@@ -275,6 +288,10 @@ def _in_groups(x: Tensor, kernel: Tensor, bias: Tensor, relu: bool) -> Tensor:
         return made
     side = kernel.shape[2]
     dilation = point_dilation(x) if side == 1 else 1
-    groups = x.shape[1] // kernel.shape[1]
-    y = conv_in_groups(x, kernel, bias, padding=side // 2, dilation=dilation, groups=groups)
+    y = F.conv2d(x, kernel, bias, padding=side // 2, dilation=dilation, groups=_groups(x, kernel))
     return y.relu_() if relu else y
+
+
+def _groups(x: Tensor, kernel: Tensor) -> int:
+    """As many as a kernel leaves of x's channels."""
+    return x.shape[1] // kernel.shape[1]

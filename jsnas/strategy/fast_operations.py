@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jsnas.branches import branch
-from jsnas.dense_groups import conv_in_groups, dense_kernel, on_diagonal
+from jsnas.dense_groups import dense_kernels, on_diagonal
 from jsnas.network import Graph, OperationSearchModule
 from jsnas.operations import RDBCommon, RDBDil, RDBLight, RDBSep, RDBShallow, Skip, Zero
 from jsnas.strategy.dilated_depthwise import dilated_depthwise
@@ -36,6 +36,13 @@ from jsnas.strategy.partial_channel import PartialChannelEdge, WeightedNode
 _DENSE = (RDBCommon, RDBLight, RDBShallow, RDBSep)  # those with a linear end come first
 _LINEAR_END = (RDBCommon, RDBLight)
 _KNOWN = (*_DENSE, RDBDil, Skip, Zero)
+_IN_GROUPS = (  # kernels that every edge, and every block on it, has for its own channels
+    "inner",
+    "second_x1",
+    "first_end",
+    "second_end",
+    *("dilated_first1", "dilated_x1", "dilated_x11", "dilated_first_end", "dilated_second_end"),
+)
 _FULL = 8  # channels of a group that fill a vector of every processor; more of them hold more zeros
 WIDEST = 8  # selected channels q from which each candidate on its own fills a convolution
 
@@ -106,7 +113,7 @@ class FastOperationPart:
             parts.append(branch(partial(_dense, x, kernel)))
         if "dilated_first_end" in kernel:
             parts.append(branch(partial(self._dilated, x, kernel, edges)))
-        y = F.conv2d(state, kernel["state"].flatten(0, 1), kernel["bias"].flatten(), dilation=point_dilation(x))
+        y = F.conv2d(state, _flat(kernel["state"]), kernel["bias"].flatten(), dilation=point_dilation(x))
         ends = [tensor for part in parts for tensor in part()]
         for x, of_x in zip(ends[::2], ends[1::2], strict=True):
             y = y.add_(_grouped(x, of_x))
@@ -116,7 +123,7 @@ class FastOperationPart:
         """Both cells' features of ``rdb_dil``, by edge, each with its closing kernel."""
 
         def depthwise(x: Tensor, name: str, dilation: int) -> Tensor:
-            return dilated_depthwise(x, kernel[name].flatten(0, 1), dilation)
+            return dilated_depthwise(x, _flat(kernel[name]), dilation)
 
         wide = torch.cat([x] * edges, 1)
         of_x = branch(lambda: depthwise(depthwise(wide, "dilated_x2", 2), "dilated_x3", 3))
@@ -140,10 +147,22 @@ def make_kernels(parts: Sequence[FastOperationPart], dtype: torch.dtype | None =
         for name, kernel in _kernels(parts, learns and torch.is_grad_enabled()).items()
     }
     sizes = [edges for part in parts for edges in part.leaving]
-    pieces = {name: kernel.split(sizes) for name, kernel in kernels.items()}
+    pieces = {name: _by_node(name, kernel, sizes) for name, kernel in kernels.items()}
     nodes = iter([{name: piece[k] for name, piece in pieces.items()} for k in range(len(sizes))])
     for part in parts:
         part.kernels = list(itertools.islice(nodes, len(part.leaving)))
+
+
+def _by_node(name: str, kernel: Tensor, edges: Sequence[int]) -> Sequence[Tensor]:
+    """The kernels of one name for each node, whose edges come first; on a GPU O x I x k x k, as cuDNN takes them."""
+    if not kernel.is_cuda or name == "bias":
+        return torch.split(kernel, list(edges))
+    blocks = kernel.flatten(0, kernel.dim() - 5)  # G x O x I x k x k
+    groups = [count * len(blocks) // len(kernel) for count in edges]
+    if name in _IN_GROUPS:
+        return dense_kernels(blocks, groups)
+    flat = blocks.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+    return torch.split(flat, [count * blocks.shape[1] for count in groups])
 
 
 def _kernels(parts: Sequence[FastOperationPart], learns: bool) -> dict[str, Tensor]:
@@ -269,7 +288,7 @@ def _cells(blocks: list[Any]) -> tuple[list[Any], list[Any]]:
 
 def _dense(x: Tensor, kernel: dict[str, Tensor]) -> list[Tensor]:
     """Both cells' features of the blocks with dense kernels, by edge, each with its closing kernel."""
-    opened, second = (F.conv2d(x, kernel[name].flatten(0, 1), padding=1) for name in ("first", "second_x"))
+    opened, second = (F.conv2d(x, _flat(kernel[name]), padding=1) for name in ("first", "second_x"))
     x1 = opened.relu_()
     if "inner" in kernel:
         x1 = _in_blocks(x1, kernel["inner"])
@@ -277,11 +296,17 @@ def _dense(x: Tensor, kernel: dict[str, Tensor]) -> list[Tensor]:
     return [x1, kernel["first_end"], y2, kernel["second_end"]]
 
 
+def _flat(kernel: Tensor) -> Tensor:
+    """O x I x k x k of kernels by edge, and by block."""
+    return kernel.flatten(0, kernel.dim() - 4)
+
+
 def _grouped(x: Tensor, kernel: Tensor) -> Tensor:
-    """A convolution that keeps the size; kernel is E x outputs x inputs x k x k, and every edge a group."""
-    side = kernel.shape[-1]
+    """A convolution that keeps the size, in as many groups as the kernel leaves of x's channels."""
+    kernel = _flat(kernel)
+    side, groups = kernel.shape[-1], x.shape[1] // kernel.shape[1]
     dilation = point_dilation(x) if side == 1 else 1
-    return conv_in_groups(x, kernel.flatten(0, 1), padding=side // 2, dilation=dilation, groups=len(kernel))
+    return F.conv2d(x, kernel, padding=side // 2, dilation=dilation, groups=groups)
 
 
 def _centred(kernel: Tensor) -> Tensor:
@@ -291,22 +316,21 @@ def _centred(kernel: Tensor) -> Tensor:
 
 def _points(*terms: Tensor) -> Tensor:
     """The ReLU of a sum of 1x1 convolutions of as many channels to as many, by edge; maps and kernels take turns."""
-    of_kernel = _product if terms[0].is_cuda else _grouped
+    of_kernel = _product if terms[0].is_cuda and terms[0].shape[1] == terms[1].shape[1] else _grouped
     maps = [of_kernel(x, kernel) for x, kernel in zip(terms[::2], terms[1::2], strict=True)]
     return sum(maps[1:], maps[0]).relu_()
 
 
 def _product(x: Tensor, kernel: Tensor) -> Tensor:
     """A 1x1 convolution as a product of matrices: cuDNN's gradient of such a kernel of 12 channels takes 0.3 ms."""
-    dense = dense_kernel(kernel.flatten(0, 1), len(kernel))[:, :, 0, 0]
-    return F.linear(x.permute(0, 2, 3, 1), dense).permute(0, 3, 1, 2)
+    return F.linear(x.permute(0, 2, 3, 1), kernel[:, :, 0, 0]).permute(0, 3, 1, 2)
 
 
 def _in_blocks(x: Tensor, kernel: Tensor) -> Tensor:
-    """A 3x3 convolution that keeps the size, each block on its own channels; kernel is E x n x q x q x 3 x 3."""
-    blocks, channels = kernel.shape[1:3]
+    """A 3x3 convolution that keeps the size, each block on its own channels; kernels on a CPU E x n x q x q x k x k."""
     if x.is_cuda:
-        return _grouped(x, kernel.flatten(0, 1))
+        return _grouped(x, kernel)
+    blocks, channels = kernel.shape[1:3]
     together = max(_FULL // channels, 1)
     together = together if blocks % together == 0 else blocks
     return _grouped(x, on_diagonal(kernel.unflatten(1, (-1, together)).flatten(0, 1)))

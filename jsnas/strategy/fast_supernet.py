@@ -19,7 +19,8 @@ from torch.nn.utils.parametrize import ParametrizationList
 from jsnas.fast_end import FastEnd
 from jsnas.network import JointSearchModule, RestorationNetwork
 from jsnas.strategy.attention_kernels import join_kernels
-from jsnas.strategy.fast_attention import FastAttentionGraph, add_weights, suits_attentions
+from jsnas.strategy.candidate_weights import CandidateWeights
+from jsnas.strategy.fast_attention import FastAttentionGraph, suits_attentions
 from jsnas.strategy.fast_operations import FastOperationPart, make_kernels, suits_operations
 from jsnas.strategy.halves import Halves, point_dilation
 
@@ -76,6 +77,7 @@ class FastSupernet:
             if suits_attentions(attention):
                 self._attentions.append(FastAttentionGraph(attention.graph))
                 self._put(attention, self._attentions[-1])
+        self._candidates = CandidateWeights([fast.graph for fast in self._attentions])
         if self._operations or self._attentions or self._halves is not None:
             self._put(supernet, self._pass_of(supernet.forward))
 
@@ -127,10 +129,12 @@ class FastSupernet:
             if self._operations:
                 make_kernels(self._operations, dtype, self._weights_learn)
             if self._attentions:
-                joined = iter(join_kernels(nodes, dtype, self._weights_learn))
+                joined = join_kernels(nodes, dtype, self._weights_learn)
+                for kernel, weights in zip(joined, self._candidates(), strict=True):
+                    kernel["weights"] = weights
+                of_node = iter(joined)
                 for graph in self._attentions:
-                    graph.kernels = list(itertools.islice(joined, len(graph.blocks)))
-                add_weights(self._attentions)
+                    graph.kernels = list(itertools.islice(of_node, len(graph.blocks)))
 
     def _put(self, module: nn.Module, fast: Any) -> None:
         module.__dict__["forward"] = fast

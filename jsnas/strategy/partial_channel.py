@@ -7,7 +7,7 @@ back into the plain block or node when the derived sample freezes it. Edges of o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -44,9 +44,14 @@ class MixedEdge(DifferentiableMixedLayer):
 
     learns = True
 
+    def logits(self) -> Tensor:
+        """What the softmax is taken of."""
+        alpha: Tensor = self._arch_alpha
+        return alpha if self.learns else alpha.detach()
+
     def weights(self) -> Tensor:
         """The candidates' weights, summing to 1."""
-        weights: Tensor = self._softmax(self._arch_alpha if self.learns else self._arch_alpha.detach())
+        weights: Tensor = self._softmax(self.logits())
         return weights
 
     def best(self) -> str:
@@ -187,9 +192,13 @@ class WeightedNode(BaseSuperNetModule):
         self.inputs, self.kept, self.label = inputs, kept, label
         self._arch_beta, self._softmax = beta, softmax
 
+    def logits(self) -> Tensor:
+        """What the softmax is taken of."""
+        return self._arch_beta if self.learns else self._arch_beta.detach()
+
     def weights(self) -> Tensor:
         """The inputs' weights, summing to 1."""
-        weights: Tensor = self._softmax(self._arch_beta if self.learns else self._arch_beta.detach())
+        weights: Tensor = self._softmax(self.logits())
         return weights
 
     def forward(self, inputs: list[Tensor]) -> Tensor:
@@ -235,3 +244,18 @@ class WeightedNode(BaseSuperNetModule):
         if label not in memo:
             memo[label] = kwargs["new_parameter"](inputs)
         return cls(inputs, kept, memo[label], kwargs["softmax"], label)
+
+
+def weights_by_label(mixed: Sequence[MixedEdge | WeightedNode]) -> dict[str, Tensor]:
+    """The ``weights()`` of edges, or of nodes, by label; those of as many numbers come from one softmax."""
+    weights: dict[str, Tensor] = {}
+    alike: dict[tuple[int, bool], list[MixedEdge | WeightedNode]] = {}
+    for each in {m.label: m for m in mixed}.values():
+        if type(each._softmax) is nn.Softmax and each._softmax.dim == -1:
+            alike.setdefault((len(each.logits()), each.learns), []).append(each)
+        else:
+            weights[each.label] = each.weights()
+    for same in alike.values():
+        together = torch.stack([each.logits() for each in same]).softmax(-1)
+        weights |= zip((each.label for each in same), together.unbind(), strict=True)
+    return weights
