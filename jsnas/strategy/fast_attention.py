@@ -10,7 +10,7 @@ is called as it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -149,13 +149,13 @@ class FastAttentionGraph:
         return gates
 
 
-def _sums(stacked: Sequence[Stacked]) -> Iterator[Stacked]:
-    """Those of the same edges and one shape, one value a channel or a pixel, are added; others stay as they are."""
+def _sums(stacked: Sequence[Stacked]) -> Iterable[Stacked]:
+    """One for the same edges and one shape: those of one value a channel are added, and those of one value a pixel."""
     sums: dict[Any, Stacked] = {}
-    for number, (ends, thin) in enumerate(stacked):
-        kind = (ends, _kind(thin[0])) if _kind(thin[0]) else number
+    for ends, thin in stacked:
+        kind = (ends, _kind(thin[0]))
         sums[kind] = (ends, sums[kind][1] + thin) if kind in sums else (ends, thin)
-    yield from sums.values()
+    return sums.values()
 
 
 def _by_shape(thin: Sequence[Tensor]) -> list[Tensor]:
@@ -243,8 +243,8 @@ def _pixel_gates(opened: Tensor, kernel: Kernels, same: Alike) -> list[Stacked]:
         for gates, gate in zip(same.gates, PixelGates.apply(opened, *values), strict=True):
             gates.thin.append(gate)
         return []
-    y = F.conv2d(F.relu(opened), *_of(kernel, "pa_2"), dilation=point_dilation(opened)).relu_()
-    y = F.conv2d(y, *_of(kernel, "pa_4"), dilation=point_dilation(opened)).sigmoid_()
+    y = _in_groups(F.relu(opened), *_of(kernel, "pa_2"), relu=True)
+    y = _in_groups(y, *_of(kernel, "pa_4"), relu=False).sigmoid_()
     return [(same.ends, _by_pixel(y, same.weights))]
 
 

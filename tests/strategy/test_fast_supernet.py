@@ -126,8 +126,9 @@ def test_values_and_all_gradients(make: Any, settings: dict[str, Any]) -> None:
         (lambda: JointSearchSpace("sr", 2, **SMALL), {}),
         (lambda: JointSearchSpace("denoise", 1, **SMALL), {"partial": 2}),
         (lambda: AttentionSearchSpace("denoise", 1, 1, 24, attentions=list(ATTENTIONS)), {}),
+        (lambda: AttentionSearchSpace("denoise", 1, 1, 352, attentions=list(ATTENTIONS)), {}),
     ],
-    ids=["paper", "gray", "all attentions"],
+    ids=["paper", "gray", "all attentions", "too wide for dense kernels"],
 )
 def test_the_way_of_a_gpu(make: Any, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Dense convolutions and products of matrices; what the Triton kernels do is held in ``test_gated_edge``."""
