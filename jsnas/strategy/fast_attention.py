@@ -211,7 +211,7 @@ def _each(weights: Tensor, dimensions: int) -> Tensor:
 
 def _by_pixel(y: Tensor, weights: Tensor) -> Tensor:
     """B x E x H x W to E x B x 1 x H x W, weighted."""
-    return (weights[:, None, None] * y).transpose(0, 1).unsqueeze(2)
+    return (weights[:, None, None] * y).transpose(0, 1).unsqueeze(2).contiguous()
 
 
 def _of(kernel: Kernels, name: str) -> tuple[Tensor, Tensor]:
