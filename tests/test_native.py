@@ -14,10 +14,10 @@ from torch import Tensor
 
 from jsnas.export import network_of
 from jsnas.fast import fast_network
+from jsnas.gated_sum import EdgeTerm, WideGate, gated_sums
 from jsnas.native import gated_sum as native
 from jsnas.native import library
 from jsnas.native.library import compiled, last
-from jsnas.strategy.gated_sum import EdgeTerm, WideGate, gated_sums
 
 pytestmark = pytest.mark.skipif(not compiled(), reason="the loops were not compiled: there was no compiler")
 

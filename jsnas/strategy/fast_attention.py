@@ -29,12 +29,12 @@ from jsnas.attentions import (
     SpatialAttention,
 )
 from jsnas.branches import branch
+from jsnas.gated_sum import EdgeTerm, WideGate, gated_sums
 from jsnas.native import octets
 from jsnas.native.library import suits
 from jsnas.network import AttentionSearchModule, Graph
+from jsnas.point_dilation import point_dilation
 from jsnas.strategy.attention_kernels import Kernels
-from jsnas.strategy.gated_sum import EdgeTerm, WideGate, gated_sums
-from jsnas.strategy.halves import point_dilation
 from jsnas.strategy.octet_convolution import OctetConvolution
 from jsnas.strategy.partial_channel import MixedAttention
 from jsnas.strategy.pixel_gates import PixelGates

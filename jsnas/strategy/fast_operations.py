@@ -28,8 +28,8 @@ from jsnas.branches import branch
 from jsnas.dense_groups import dense_kernels, on_diagonal
 from jsnas.network import Graph, OperationSearchModule
 from jsnas.operations import RDBCommon, RDBDil, RDBLight, RDBSep, RDBShallow, Skip, Zero
+from jsnas.point_dilation import point_dilation
 from jsnas.strategy.dilated_depthwise import dilated_depthwise
-from jsnas.strategy.halves import point_dilation
 from jsnas.strategy.native_operations import has_loops, leave
 from jsnas.strategy.partial_channel import PartialChannelEdge, WeightedNode
 

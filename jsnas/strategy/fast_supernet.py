@@ -18,11 +18,12 @@ from torch.nn.utils.parametrize import ParametrizationList
 
 from jsnas.fast_end import FastEnd
 from jsnas.network import JointSearchModule, RestorationNetwork
+from jsnas.point_dilation import point_dilation
 from jsnas.strategy.attention_kernels import join_kernels
 from jsnas.strategy.candidate_weights import CandidateWeights
 from jsnas.strategy.fast_attention import FastAttentionGraph, suits_attentions
 from jsnas.strategy.fast_operations import FastOperationPart, make_kernels, suits_operations
-from jsnas.strategy.halves import Halves, point_dilation
+from jsnas.strategy.halves import Halves
 
 _PLAIN = (
     nn.Conv2d,

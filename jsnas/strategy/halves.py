@@ -21,15 +21,6 @@ T = TypeVar("T")
 _PATIENCE = 2e-4
 
 
-def point_dilation(x: Tensor) -> int:
-    """The dilation to give a 1x1 convolution of x, which changes nothing.
-
-    On one CPU thread torch leaves plain 1x1 convolutions to its slow path; oneDNN, which it takes for dilated ones,
-    needs half of the time or less.
-    """
-    return 2 if x.device.type == "cpu" else 1
-
-
 class Halves:
     """Two halves at once: one on the calling thread, one on a thread that is kept.
 

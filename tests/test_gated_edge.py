@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from jsnas.strategy.gated_edge import has_triton
+from jsnas.gated_edge import has_triton
 
 
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton has wheels for Linux alone")
@@ -22,7 +22,7 @@ def test_triton_kernels_interpreted_on_the_cpu() -> None:
         [*command, str(file)], env={**os.environ, "TRITON_INTERPRET": "1"}, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "2 passed" in done.stdout
+    assert "3 passed" in done.stdout
 
 
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton has wheels for Linux alone")
@@ -39,11 +39,11 @@ def test_triton_kernels_compile_without_a_gpu(
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from jsnas.strategy import gated_edge_kernels
+    from jsnas import gated_edge_kernels
 
     for kernel in (gated_edge_kernels.forward, gated_edge_kernels.backward):
         flags = [name for name in kernel.arg_names if name.startswith("HAS_")]
-        constants = {"WIDE": wide, "P": 32, "BLOCK_C": 64, **dict.fromkeys(flags, has)}
+        constants = {"WIDE": wide, "P": 32, "BLOCK_C": 64, "WEIGHTED": has, **dict.fromkeys(flags, has)}
         types = {**dict.fromkeys(kernel.arg_names, f"*{number}"), "sums": "*fp32", "HW": "i32", "C": "i32"}
         types |= dict.fromkeys(constants, "constexpr")
         signature = {name: types[name] for name in kernel.arg_names}

@@ -1,4 +1,4 @@
-"""A gated edge on a GPU, with gradients, by Triton kernels (``jsnas.strategy.gated_edge_kernels``)."""
+"""A gated edge on a GPU, with gradients, by Triton kernels (``jsnas.gated_edge_kernels``)."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def has_triton(device: torch.device) -> bool:
     """Whether Triton's kernels run on a GPU: torch brings Triton, and Triton needs a C compiler on its first launch."""
     x = torch.ones(1, 1, 2, 2, device=device)
     try:
-        GatedEdge.apply(None, x, None, x, *[])
+        GatedEdge.apply(None, x, None, x, *[])  # type: ignore[no-untyped-call]
     except Exception as error:  # whatever it lacks, torch's operations do the same
         reason = str(error).strip().partition("\n")[0]
-        warnings.warn(f"Triton does not run on {device}, so a search is slower: {reason}", stacklevel=2)
+        warnings.warn(f"Triton does not run on {device}, so searches and trainings are slower: {reason}", stacklevel=2)
         return False
     return True
 
@@ -33,7 +33,8 @@ class GatedEdge(torch.autograd.Function):
     """``apply(total, x, channel, pixel, logits, bias, weight, ...)``: total + x * G, B x C x H x W.
 
     G = channel + pixel + sum over the wide gates, at most two, of weight * sigmoid(logits + bias). The total, channel
-    (B x C x 1 x 1), pixel (B x 1 x H x W) and a bias may be ``None``. It is not to be differentiated twice.
+    (B x C x 1 x 1), pixel (B x 1 x H x W), a bias and all weights may be ``None``. It is not to be differentiated
+    twice.
     """
 
     @staticmethod
@@ -41,12 +42,12 @@ class GatedEdge(torch.autograd.Function):
         ctx: Any, total: Tensor | None, x: Tensor, channel: Tensor | None, pixel: Tensor | None, *wide: Tensor | None
     ) -> Tensor:
         """The sum, of x's type."""
-        from jsnas.strategy import gated_edge_kernels as kernels  # imports Triton
+        from jsnas import gated_edge_kernels as kernels  # imports Triton
 
         reads(total, x, channel, pixel, *wide)
         y = torch.empty_like(x)
         given = [x, channel, pixel, *_both(wide)]
-        with torch.cuda.device_of(x):  # Triton launches on the current one
+        with torch.cuda.device_of(x):  # type: ignore[no-untyped-call]  # Triton launches on the current one
             kernels.forward[_grid(x)](
                 y, *_pointers([total, *given], x), *_sizes(x), total is not None, *_constants(given)
             )
@@ -57,7 +58,7 @@ class GatedEdge(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
         """All gradients."""
-        from jsnas.strategy import gated_edge_kernels as kernels
+        from jsnas import gated_edge_kernels as kernels
 
         x, channel, pixel, *wide = ctx.saved_tensors
         dy = outputs[0].contiguous(memory_format=torch.channels_last)
@@ -70,7 +71,7 @@ class GatedEdge(torch.autograd.Function):
         channels = x.shape[1]
         sums = torch.empty(images, tiles, 3 * channels + 2, dtype=torch.float32, device=x.device)
         rooms = [room if room is not None else x for room in (dpixel, *dlogits)]
-        with torch.cuda.device_of(x):
+        with torch.cuda.device_of(x):  # type: ignore[no-untyped-call]
             kernels.backward[tiles, images](dy, *_pointers(given, x), dx, *rooms, sums, *_sizes(x), *_constants(given))
         by_image = sums.sum(1)
         by_weight = by_image.sum(0)
@@ -78,7 +79,8 @@ class GatedEdge(torch.autograd.Function):
         gradients: list[Tensor | None] = []
         for k, (bias, dl) in enumerate(zip(wide[1::3], dlogits, strict=False), start=1):
             dbias = None if bias is None else by_weight[k * channels : (k + 1) * channels]
-            gradients += [dl, dbias, by_weight[3 * channels + k - 1].view_as(wide[3 * k - 1])]
+            weight = wide[3 * k - 1]
+            gradients += [dl, dbias, None if weight is None else by_weight[3 * channels + k - 1].view_as(weight)]
         return (outputs[0] if ctx.has_total else None), dx, dchannel, dpixel, *gradients
 
 
@@ -110,7 +112,8 @@ def _pointers(given: Sequence[Tensor | None], x: Tensor) -> list[Tensor]:
 
 def _constants(given: Sequence[Tensor | None]) -> tuple[Any, ...]:
     """What is there, by the order of the kernels' constants, and the sizes of a program."""
-    x, channel, pixel, logits0, bias0, _, logits1, bias1, _ = given
+    x, channel, pixel, logits0, bias0, weight0, logits1, bias1, _ = given
     assert x is not None
     wide = (logits0 is not None) + (logits1 is not None)
-    return channel is not None, pixel is not None, wide, bias0 is not None, bias1 is not None, *_tile(x)
+    has = [t is not None for t in (channel, pixel, bias0, bias1, weight0)]
+    return *has[:2], wide, *has[2:], *_tile(x)

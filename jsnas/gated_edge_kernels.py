@@ -1,6 +1,6 @@
 """Triton kernels of one gated edge: y = total + x * G and its gradients, every map read and written once.
 
-    G = t_channel + t_pixel + sum_k w_k * sigmoid(l_k + b_k)
+    G = t_channel + t_pixel + sum_k w_k * sigmoid(l_k + b_k),   w_k = 1 where gates are not WEIGHTED
 
 Maps are channels-last; a program has P pixels of one image, all channels. What is left out is told by constants, and
 its pointer is never read. Triton comes with torch where there is a GPU; this module is imported there alone.
@@ -26,6 +26,14 @@ def _sigmoid(
     if HAS_BIAS:
         value += tl.load(bias + c, mask=c < C, other=0.0).to(tl.float32)[None, :]
     return 1 / (1 + tl.exp(-value))
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _weight(weight: tl.tensor, WEIGHTED: tl.constexpr) -> tl.tensor:
+    value = 1.0
+    if WEIGHTED:
+        value = tl.load(weight).to(tl.float32)
+    return value
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -71,6 +79,7 @@ def forward(
     WIDE: tl.constexpr,
     HAS_BIAS0: tl.constexpr,
     HAS_BIAS1: tl.constexpr,
+    WEIGHTED: tl.constexpr,
     P: tl.constexpr,
     BLOCK_C: tl.constexpr,
 ) -> None:
@@ -81,9 +90,9 @@ def forward(
     at = (image * HW + p)[:, None] * C + c[None, :]
     gate = _thin(channel, pixel, image, p, c, HW, C, HAS_CHANNEL, HAS_PIXEL, P, BLOCK_C)
     if WIDE > 0:
-        gate += tl.load(weight0).to(tl.float32) * _sigmoid(logits0, bias0, at, c, inside, C, HAS_BIAS0)
+        gate += _weight(weight0, WEIGHTED) * _sigmoid(logits0, bias0, at, c, inside, C, HAS_BIAS0)
     if WIDE > 1:
-        gate += tl.load(weight1).to(tl.float32) * _sigmoid(logits1, bias1, at, c, inside, C, HAS_BIAS1)
+        gate += _weight(weight1, WEIGHTED) * _sigmoid(logits1, bias1, at, c, inside, C, HAS_BIAS1)
     value = tl.load(x + at, mask=inside, other=0.0).to(tl.float32) * gate
     if HAS_TOTAL:
         value += tl.load(total + at, mask=inside, other=0.0).to(tl.float32)
@@ -114,6 +123,7 @@ def backward(
     WIDE: tl.constexpr,
     HAS_BIAS0: tl.constexpr,
     HAS_BIAS1: tl.constexpr,
+    WEIGHTED: tl.constexpr,
     P: tl.constexpr,
     BLOCK_C: tl.constexpr,
 ) -> None:
@@ -135,19 +145,21 @@ def backward(
     if HAS_PIXEL:
         tl.store(dpixel + image * HW + p, tl.sum(dgate, 1), mask=p < HW)
     if WIDE > 0:
-        w = tl.load(weight0).to(tl.float32)
+        w = _weight(weight0, WEIGHTED)
         s = _sigmoid(logits0, bias0, at, c, inside, C, HAS_BIAS0)
         gate += w * s
-        tl.store(row + 3 * C, tl.sum(tl.sum(dgate * s, 1), 0))
+        if WEIGHTED:
+            tl.store(row + 3 * C, tl.sum(tl.sum(dgate * s, 1), 0))
         dlogits = dgate * w * s * (1 - s)
         tl.store(dlogits0 + at, dlogits, mask=inside)
         if HAS_BIAS0:
             tl.store(row + C + c, tl.sum(dlogits, 0), mask=c < C)
     if WIDE > 1:
-        w = tl.load(weight1).to(tl.float32)
+        w = _weight(weight1, WEIGHTED)
         s = _sigmoid(logits1, bias1, at, c, inside, C, HAS_BIAS1)
         gate += w * s
-        tl.store(row + 3 * C + 1, tl.sum(tl.sum(dgate * s, 1), 0))
+        if WEIGHTED:
+            tl.store(row + 3 * C + 1, tl.sum(tl.sum(dgate * s, 1), 0))
         dlogits = dgate * w * s * (1 - s)
         tl.store(dlogits1 + at, dlogits, mask=inside)
         if HAS_BIAS1:

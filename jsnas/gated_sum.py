@@ -1,11 +1,10 @@
-"""What a node of the attention supernet brings to later nodes, in few passes over memory.
+"""What a node of an attention graph brings to later nodes, in few passes over memory.
 
     y_j = total_j + x * G_j,   G_j = sum_m t_jm + sum_k w_jk * sigmoid(conv_jk(n_jk))
 
 ``x`` is the node, j an edge that leaves it, ``total_j`` what earlier nodes brought to the edge's end; ``t_jm`` are
-weighted gates of few values; the gates as large as x, of weights ``w_jk`` (Eq. 9), are made here from narrow maps
-``n_jk``, one image at a time on a CPU, so that they are mixed while they are in its cache. Only their sigmoids are kept
-for the gradient. Maps are channels-last.
+(weighted) gates of few values; the gates as large as x, in a search of weights ``w_jk`` (Eq. 9), are made here from
+narrow maps ``n_jk``. Maps are channels-last.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ import torch
 from torch import Tensor
 
 from jsnas.dense_groups import conv_in_groups
+from jsnas.gated_edge import MOST_WIDE, GatedEdge, has_triton
 from jsnas.native.library import last
 from jsnas.native_gated_sum import NativeGatedSum, grouped, suits
-from jsnas.strategy.gated_edge import MOST_WIDE, GatedEdge, has_triton
-from jsnas.strategy.halves import point_dilation
+from jsnas.point_dilation import point_dilation
 
 _PIECE = 1 << 20  # values of a map at a time, 4 MiB
 
@@ -34,13 +33,13 @@ class WideGate:
         narrow: n, B x N x H x W.
         kernel: Kernel of the convolution, C x (N / groups) x k x k.
         bias: Its bias, or ``None``.
-        weight: w, a tensor of one number.
+        weight: w, a tensor of one number, or ``None`` for 1; all gates of an edge have one, or none has.
     """
 
     narrow: Tensor
     kernel: Tensor
     bias: Tensor | None
-    weight: Tensor
+    weight: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -60,21 +59,29 @@ class EdgeTerm:
 
 def gated_sums(x: Tensor, edges: Sequence[EdgeTerm]) -> list[Tensor]:
     """What is at the ends of the edges then, B x C x H x W each, as x."""
-    x = last(x)
-    if x.is_cuda and all(_suits_kernels(x, edge) for edge in edges):
+    x, groups = last(x), _groups(edges)
+    if _has_kernels(x, edges):
         return [_by_kernels(x, edge) for edge in edges]
-    groups = [(edge.thin, [(g.narrow, g.kernel, g.bias, g.weight) for g in edge.wide]) for edge in edges]
     if suits(x, groups):
         return _by_loops(x, edges, groups)
     return [_by_pieces(x, edge.total, *group) for edge, group in zip(edges, groups, strict=True)]
 
 
-def _suits_kernels(x: Tensor, edge: EdgeTerm) -> bool:
-    """Whether the Triton kernels are there, and made for an edge: not of doubles, with one thin gate of each shape."""
-    if x.dtype == torch.float64 or len(edge.wide) > MOST_WIDE:
+def in_few_passes(x: Tensor, edges: Sequence[EdgeTerm]) -> bool:
+    """Whether Triton kernels, or loops in C, are there for a node and its edges."""
+    return _has_kernels(x, edges) or suits(x, _groups(edges))
+
+
+def _groups(edges: Sequence[EdgeTerm]) -> list[tuple[Sequence[Tensor], list[tuple[Any, ...]]]]:
+    return [(edge.thin, [(g.narrow, g.kernel, g.bias, g.weight) for g in edge.wide]) for edge in edges]
+
+
+def _has_kernels(x: Tensor, edges: Sequence[EdgeTerm]) -> bool:
+    """Whether the Triton kernels are there, and made for all edges: no doubles, one thin gate of each shape."""
+    if not x.is_cuda or x.dtype == torch.float64 or any(len(edge.wide) > MOST_WIDE for edge in edges):
         return False
-    kinds = [_kind(t, x) for t in edge.thin]
-    return None not in kinds and len(set(kinds)) == len(kinds) and has_triton(x.device)
+    kinds = [[_kind(t, x) for t in edge.thin] for edge in edges]
+    return all(None not in k and len(set(k)) == len(k) for k in kinds) and has_triton(x.device)
 
 
 def _kind(thin: Tensor, x: Tensor) -> str | None:
@@ -89,8 +96,10 @@ def _by_kernels(x: Tensor, edge: EdgeTerm) -> Tensor:
     channel, pixel = thin.get("channel"), thin.get("pixel")
     if channel is not None:
         channel = channel.expand(*x.shape[:2], 1, 1).contiguous()
-    wide = [t for g in edge.wide for t in (last(_conv(g.narrow, g.kernel, None)), g.bias, g.weight.contiguous())]
-    y: Tensor = GatedEdge.apply(edge.total, x, channel, None if pixel is None else pixel.contiguous(), *wide)
+    wide: list[Tensor | None] = []
+    for g in edge.wide:
+        wide += [last(_conv(g.narrow, g.kernel, None)), g.bias, None if g.weight is None else g.weight.contiguous()]
+    y: Tensor = GatedEdge.apply(edge.total, x, channel, None if pixel is None else pixel.contiguous(), *wide)  # type: ignore[no-untyped-call]
     return y
 
 
@@ -99,13 +108,13 @@ def _by_loops(x: Tensor, edges: Sequence[EdgeTerm], groups: Sequence[Any]) -> li
     tensors: list[Tensor | None] = [edge.total for edge in edges]
     for thin, wide in groups:
         tensors += [*thin, *(t for gate in wide for t in gate)]
-    return list(NativeGatedSum.apply([(len(thin), len(wide)) for thin, wide in groups], x, *tensors))
+    return list(NativeGatedSum.apply([(len(thin), len(wide)) for thin, wide in groups], x, *tensors))  # type: ignore[no-untyped-call]
 
 
 def _by_pieces(x: Tensor, total: Tensor | None, thin: Sequence[Tensor], wide: Sequence[Any]) -> Tensor:
     """By torch's operations."""
     gates: list[Any] = [t for narrow, *others in wide for t in (last(narrow), *others)]
-    y: Tensor = _Gated.apply([(len(thin), len(wide))], x, *thin, *gates)
+    y: Tensor = _Gated.apply([(len(thin), len(wide))], x, *thin, *gates)  # type: ignore[no-untyped-call]
     return y if total is None else total + y
 
 
@@ -167,7 +176,9 @@ class _WideGradient:
             self.dweight = inner if self.dweight is None else self.dweight + inner
         if not (self.needs_narrow or self.needs_kernel):
             return
-        dlogit = torch.ops.aten.sigmoid_backward(dgate, s).mul_(self.weight)
+        dlogit = torch.ops.aten.sigmoid_backward(dgate, s)
+        if self.weight is not None:
+            dlogit.mul_(self.weight)
         # Under autocast their types differ.
         narrow, kernel = self.narrow[here].to(dlogit.dtype), self.kernel.to(dlogit.dtype)
         repeats = len(kernel) // narrow.shape[1] if kernel.shape[1] == 1 else 1
@@ -211,12 +222,12 @@ def _dilation(kernel: Tensor) -> int:
 
 
 def _gate(
-    thin: Sequence[Tensor], weights: Sequence[Tensor], sigmoids: Sequence[Tensor], x: Tensor, here: slice
+    thin: Sequence[Tensor], weights: Sequence[Tensor | None], sigmoids: Sequence[Tensor], x: Tensor, here: slice
 ) -> Tensor:
     """G of one piece of the batch."""
     gate = torch.empty_like(x)
     values = [_at(t, here) for t in thin]
-    if len(values) > 1 and torch.broadcast_shapes(values[0].shape, values[1].shape) == gate.shape:
+    if len(values) > 1 and torch.broadcast_shapes(values[0].shape, values[1].shape) == gate.shape:  # type: ignore[no-untyped-call]
         torch.add(values[0], values[1], out=gate)  # one value a channel and one a pixel
         values = values[2:]
     else:
@@ -224,7 +235,10 @@ def _gate(
     for t in values:
         gate += t
     for s, weight in zip(sigmoids, weights, strict=True):
-        gate.addcmul_(s[here], weight)
+        if weight is None:
+            gate += s[here]
+        else:
+            gate.addcmul_(s[here], weight)
     return gate
 
 
