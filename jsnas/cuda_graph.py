@@ -88,9 +88,10 @@ class RecordedStep:
         warnings.warn(f"A step could not be recorded as a CUDA graph, so it is slower: {reason}", stacklevel=3)
 
     def _take(self, batch: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """A step as it is."""
         current = torch.cuda.current_stream(self._stream.device)
         self._stream.wait_stream(current)
-        with torch.cuda.stream(self._stream), self._settings():
+        with torch.cuda.stream(self._stream), self._settings(), measured_convolutions():
             outputs = self._step(*batch)
         current.wait_stream(self._stream)
         return outputs
@@ -109,7 +110,7 @@ class RecordedStep:
 
     @contextlib.contextmanager
     def _settings(self) -> Iterator[None]:
-        """Optimizers that count their steps on the device, and no copy of a weight kept from an earlier step."""
+        """Optimizers count their steps on the device, and no copy of a weight is kept from an earlier step."""
         groups = [group for optimizer in self._optimizers for group in optimizer.param_groups]
         before = [group.get("capturable") for group in groups]
         for optimizer in self._optimizers:
@@ -136,6 +137,23 @@ class RecordedStep:
             for group in optimizer.param_groups
         ]
         return [shapes, settings, states]
+
+
+@contextlib.contextmanager
+def measured_convolutions() -> Iterator[None]:
+    """Within, cuDNN chooses how to compute a convolution by trying its ways when a shape comes for the first time.
+
+    torch keeps the choice, so that it holds outside, too, as while a step is recorded, when nothing can be measured.
+    What cuDNN takes unmeasured can be many times slower for few channels. Where deterministic algorithms are asked for
+    it measures nothing: the fastest may be another one in the next process.
+    """
+    before = torch.backends.cudnn.benchmark
+    exact = torch.backends.cudnn.deterministic or torch.are_deterministic_algorithms_enabled()
+    torch.backends.cudnn.benchmark = before or not exact
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 def _cause(error: BaseException) -> str:

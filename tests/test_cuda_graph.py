@@ -1,4 +1,4 @@
-"""A recorded step gives what the step gives; these need a GPU."""
+"""A recorded step gives what the step gives, which needs a GPU to see."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jsnas.branches import branch
-from jsnas.cuda_graph import WARM_UP, RecordedStep
+from jsnas.cuda_graph import WARM_UP, RecordedStep, measured_convolutions
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="records CUDA graphs")
+on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="records CUDA graphs")
 
 Step = Callable[[Tensor], tuple[Tensor, ...]]
 
@@ -64,12 +64,14 @@ def trained(record: bool, iterations: int, rate: Callable[[int], float] = lambda
     return [torch.stack(losses), *network.parameters()]
 
 
+@on_a_gpu
 @pytest.mark.parametrize("rate", [lambda k: 1e-3, lambda k: 1e-3 if k < 9 else 5e-4], ids=["steady", "halved"])
 def test_a_recorded_training_is_the_training(rate: Callable[[int], float]) -> None:
     for found, expected in zip(trained(True, 20, rate), trained(False, 20, rate), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
 
 
+@on_a_gpu
 def test_a_step_that_waits_for_a_number_goes_on_as_it_is_and_says_so() -> None:
     device = torch.device("cuda")
     step = RecordedStep(lambda x: (x * x.sum().item(),), [], nn.Identity(), device)
@@ -79,3 +81,14 @@ def test_a_step_that_waits_for_a_number_goes_on_as_it_is_and_says_so() -> None:
         results = [step(x)[0].tolist() for _ in range(WARM_UP + 2)]
     assert results == [[3.0] * 3] * (WARM_UP + 2)
     assert len([w for w in caught if "could not be recorded" in str(w.message)]) == 1
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_convolutions_are_measured_within_unless_determinism_is_asked_for(
+    deterministic: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", deterministic)
+    with pytest.raises(ZeroDivisionError), measured_convolutions():
+        assert torch.backends.cudnn.benchmark is not deterministic
+        1 / 0  # noqa: B018
+    assert not torch.backends.cudnn.benchmark
