@@ -31,8 +31,9 @@ from typing import Any
 import psutil
 import torch
 
+from benchmarks.fuzz_files import ValidFiles, canary, make_valid
 from benchmarks.fuzz_mutations import CANARY
-from benchmarks.fuzz_readers import Case, Reader, canary, make_valid, readers
+from benchmarks.fuzz_readers import READERS, Case, Reader
 from benchmarks.machine import machine
 
 LIMIT_SECONDS = 10.0
@@ -124,9 +125,9 @@ def run_case(case: Case, watch: Watch, mark: Path) -> list[str]:
     return faults
 
 
-def _draw(all_readers: list[Reader], seed: int, number: int) -> tuple[Reader, random.Random]:
+def _draw(seed: int, number: int) -> tuple[Reader, random.Random]:
     rng = random.Random(f"{seed}/{number}")
-    return rng.choices(all_readers, [reader.share for reader in all_readers])[0], rng
+    return rng.choices(READERS, [reader.share for reader in READERS])[0], rng
 
 
 def _work(valid: Path, place: Path, seed: int, first: int, last: int, pipe: Connection) -> None:
@@ -135,13 +136,13 @@ def _work(valid: Path, place: Path, seed: int, first: int, last: int, pipe: Conn
     sys.path.insert(0, str(place.parent))
     sys.dont_write_bytecode = True
     torch.set_num_threads(1)
-    all_readers, watch = readers(valid), Watch(str(mark))
+    files, watch = ValidFiles.read(valid), Watch(str(mark))
     for number in range(first, last):
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir()
         os.chdir(place)
-        reader, rng = _draw(all_readers, seed, number)
-        case = reader.make(place, rng)
+        reader, rng = _draw(seed, number)
+        case = reader.make(files, place, rng)
         pipe.send((number, reader.name, case.words, None))
         pipe.send((number, reader.name, case.words, run_case(case, watch, mark)))
 
