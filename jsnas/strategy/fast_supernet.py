@@ -22,8 +22,9 @@ from jsnas.point_dilation import point_dilation
 from jsnas.strategy.attention_kernels import join_kernels
 from jsnas.strategy.candidate_weights import CandidateWeights
 from jsnas.strategy.fast_attention import FastAttentionGraph, suits_attentions
-from jsnas.strategy.fast_operations import FastOperationPart, make_kernels, suits_operations
+from jsnas.strategy.fast_operations import FastOperationPart, suits_operations
 from jsnas.strategy.halves import Halves
+from jsnas.strategy.operation_kernels import make_kernels
 
 _PLAIN = (
     nn.Conv2d,

@@ -32,7 +32,7 @@ def leave(state: Tensor, kernels: Kernels) -> Tensor:
 
     Args:
         state: The node, B x C x H x W.
-        kernels: Those of its edges, as ``fast_operations.make_kernels`` gives them.
+        kernels: Those of its edges, as ``operation_kernels.make_kernels`` gives them.
     """
     y: Tensor = _Leave.apply(tuple(kernels), state, *kernels.values())
     return y

@@ -14,9 +14,10 @@ from jsnas.attentions import ATTENTIONS
 from jsnas.network import AttentionSearchModule, JointSearchModule, OperationSearchModule
 from jsnas.operations import OPERATIONS
 from jsnas.strategy import PartialChannelDARTS, PartialChannelSettings
-from jsnas.strategy.fast_operations import FastOperationPart, make_kernels
+from jsnas.strategy.fast_operations import FastOperationPart
 from jsnas.strategy.fast_supernet import FastSupernet
 from jsnas.strategy.halves import Halves
+from jsnas.strategy.operation_kernels import make_kernels
 from jsnas.strategy.partial_channel import MixedEdge, WeightedNode
 from search_spaces import AttentionSearchSpace, JointSearchSpace, OperationSearchSpace
 
