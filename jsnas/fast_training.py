@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from jsnas.cast_weights import CastWeights
 from jsnas.dense_groups import DenseGroups
 from jsnas.fast_attentions import FastAttentions
 from jsnas.fast_end import FastEnd
@@ -19,9 +20,9 @@ class FastTraining:
     """
 
     def __init__(self, network: RestorationNetwork, device: torch.device) -> None:
-        # A dense kernel is what a GPU is faster at; one convolution for a network's end was measured on CPUs alone.
-        own = FastEnd(network) if device.type == "cpu" else DenseGroups(network)
-        self._forms: list[FastEnd | FastAttentions | DenseGroups] = [own, FastAttentions(network)]
+        # Dense kernels, and few of them, are what a GPU is faster at; a network's end was measured on CPUs alone.
+        own = [FastEnd(network)] if device.type == "cpu" else [CastWeights(network, device.type), DenseGroups(network)]
+        self._forms: list[FastEnd | CastWeights | DenseGroups | FastAttentions] = [*own, FastAttentions(network)]
 
     def __enter__(self) -> None:
         for form in self._forms:
