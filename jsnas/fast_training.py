@@ -7,6 +7,7 @@ import torch
 from jsnas.cast_weights import CastWeights
 from jsnas.dense_groups import DenseGroups
 from jsnas.fast_attentions import FastAttentions
+from jsnas.fast_dense_blocks import FastDenseBlocks
 from jsnas.fast_end import FastEnd
 from jsnas.network import RestorationNetwork
 
@@ -21,8 +22,11 @@ class FastTraining:
 
     def __init__(self, network: RestorationNetwork, device: torch.device) -> None:
         # Dense kernels, and few of them, are what a GPU is faster at; a network's end was measured on CPUs alone.
-        own = [FastEnd(network)] if device.type == "cpu" else [CastWeights(network, device.type), DenseGroups(network)]
-        self._forms: list[FastEnd | CastWeights | DenseGroups | FastAttentions] = [*own, FastAttentions(network)]
+        self._forms: list[FastEnd | FastDenseBlocks | CastWeights | DenseGroups | FastAttentions]
+        if device.type == "cpu":
+            self._forms = [FastEnd(network), FastDenseBlocks(network), FastAttentions(network)]
+        else:
+            self._forms = [CastWeights(network, device.type), DenseGroups(network), FastAttentions(network)]
 
     def __enter__(self) -> None:
         for form in self._forms:

@@ -1,0 +1,125 @@
+"""Residual dense blocks of a network that learns, fast on a CPU: the same function, without concatenations.
+
+    y1 = relu(W1 x)    x1 = C1 y1    y2 = relu(W2 [x, x1])    x2 = C2 y2    y = F [x, x1, x2] + b + x
+
+W and C are convolutions, F is one of 1x1; where a cell ends in its ReLU there is no C. Every line is one sum of
+convolutions by the loops in C (``jsnas.native.convolution_sum``), and so is every line of the gradients: a convolution
+of the transposed kernel, turned around. Gradients of kernels are left to oneDNN. Maps are channels-last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from jsnas.native.convolution_sum import Window, convolution_sum, prepared, takes
+from jsnas.native.library import last, suits
+from jsnas.operations import RDBCommon, RDBLight, RDBShallow
+
+_KINDS = (RDBCommon, RDBLight, RDBShallow)  # whose cells are a convolution, its ReLU, and perhaps another convolution
+
+Term = tuple[Tensor, Tensor]  # a map, and the kernel that reads it
+
+
+class FastDenseBlocks:
+    """In a ``with`` block the dense blocks go this way; modules and their parameters stay what they are.
+
+    Args:
+        network: The network; blocks of other classes keep their own way, and so do maps for which the loops are not
+            made: of channels that are no multiples of 16, in double precision, under autocast, without a compiler.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self._blocks: list[Any] = [block for block in network.modules() if type(block) in _KINDS]
+
+    def __enter__(self) -> None:
+        for block in self._blocks:
+            block.__dict__["forward"] = _forward_of(block)
+
+    def __exit__(self, *error: object) -> None:
+        for block in self._blocks:
+            del block.__dict__["forward"]
+
+
+def _forward_of(block: Any) -> Callable[[Tensor], Tensor]:
+    plain = type(block).forward
+
+    def forward(x: Tensor) -> Tensor:
+        y: Tensor
+        if torch.is_autocast_enabled("cpu") or not (suits(x) and takes(block.fuse.weight, [x.shape[1]])):
+            y = plain(block, x)
+        else:
+            cells = [cell[0::2] for cell in (block.cell1, block.cell2)]  # without the ReLU
+            kernels = [cell[k].weight if k < len(cell) else None for k in (0, 1) for cell in cells]
+            y = _DenseBlock.apply(last(x), *kernels, block.fuse.weight, block.fuse.bias)  # type: ignore[no-untyped-call]
+        return y
+
+    return forward
+
+
+class _DenseBlock(torch.autograd.Function):
+    """``apply(x, W1, W2, C1, C2, F, b)``: B x C x H x W to the same shape. It is not to be differentiated twice."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, *kernels: Any) -> Tensor:
+        W1, W2, C1, C2, F, b = kernels
+        q = x.shape[1]
+        y1 = _sum([(x, W1)], relu=True)
+        x1 = y1 if C1 is None else _sum([(y1, C1)])
+        y2 = _sum([(x, W2[:, :q]), (x1, W2[:, q:])], relu=True)
+        x2 = y2 if C2 is None else _sum([(y2, C2)])
+        ctx.save_for_backward(x, y1, x1, y2, x2, *kernels)
+        return _sum(list(zip((x, x1, x2), torch.split(F, q, 1), strict=True)), plain=x, bias=b)
+
+    @staticmethod
+    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
+        x, y1, x1, y2, x2, W1, W2, C1, C2, F, _ = ctx.saved_tensors
+        dy, q = last(outputs[0]), x.shape[1]
+        F0, F1, F2 = (_turned(kernel) for kernel in torch.split(F, q, 1))
+        W2x, W2x1 = _turned(W2[:, :q]), _turned(W2[:, q:])
+        dx2 = _sum([(dy, F2)])
+        dz2 = _through_relu(dx2 if C2 is None else _sum([(dx2, _turned(C2))]), y2)
+        dx1 = _sum([(dz2, W2x1), (dy, F1)])
+        dz1 = _through_relu(dx1 if C1 is None else _sum([(dx1, _turned(C1))]), y1)
+        dx = _sum([(dz1, _turned(W1)), (dz2, W2x), (dy, F0)], plain=dy) if ctx.needs_input_grad[0] else None
+        reads = ((W1, [x], dz1), (W2, [x, x1], dz2), (C1, [y1], dx1), (C2, [y2], dx2), (F, [x, x1, x2], dy))
+        needs = ctx.needs_input_grad[1:]
+        dkernels = [_kernel_gradient(*read) if need else None for read, need in zip(reads, needs, strict=False)]
+        return dx, *dkernels, dy.sum((0, 2, 3)) if needs[-1] else None
+
+
+def _sum(terms: Sequence[Term], plain: Tensor | None = None, bias: Tensor | None = None, relu: bool = False) -> Tensor:
+    """The sum of convolutions, of a map as it is and of a bias, or its ReLU."""
+    wide, points = ([(x, kernel) for x, kernel in terms if kernel.shape[2] == side] for side in (3, 1))
+    of_wide, of_points = (prepared(torch.cat([k for _, k in same], 1)) if same else None for same in (wide, points))
+    windows, others = ([Window(x) for x, _ in same] for same in (wide, points))
+    plains = [] if plain is None else [plain]
+    rows = terms[0][0].shape[2]
+    return convolution_sum(windows, others, plains, (of_wide, of_points), bias, rows, relu)
+
+
+def _turned(kernel: Tensor) -> Tensor:
+    """The kernel of the gradient of what a convolution reads."""
+    return kernel.flip(2, 3).transpose(0, 1)
+
+
+def _through_relu(dy: Tensor, y: Tensor) -> Tensor:
+    """The gradient of what a ReLU, whose values are y, has got; dy is changed."""
+    dz: Tensor = torch.ops.aten.threshold_backward.grad_input(dy, y, 0, grad_input=dy)
+    return dz
+
+
+def _kernel_gradient(kernel: Tensor, maps: Sequence[Tensor], dy: Tensor) -> Tensor:
+    """That of a kernel which reads some maps side by side."""
+    parts = torch.split(kernel, [x.shape[1] for x in maps], 1)
+    pad = [kernel.shape[2] // 2] * 2
+    found = [
+        torch.ops.aten.convolution_backward(
+            dy, x, part, None, [1, 1], pad, [1, 1], False, [0, 0], 1, [False, True, False]
+        )[1]
+        for x, part in zip(maps, parts, strict=True)
+    ]
+    return found[0] if len(found) == 1 else torch.cat(found, 1)
