@@ -2,9 +2,10 @@
 
     y1 = relu(W1 x)    x1 = C1 y1    y2 = relu(W2 [x, x1])    x2 = C2 y2    y = F [x, x1, x2] + b + x
 
-W and C are convolutions, F is one of 1x1; where a cell ends in its ReLU there is no C. Every line is one sum of
-convolutions by the loops in C (``jsnas.native.convolution_sum``), and so is every line of the gradients: a convolution
-of the transposed kernel, turned around. Gradients of kernels are left to oneDNN. Maps are channels-last.
+W and C are convolutions, F is one of 1x1; where a cell ends in its ReLU there is no C. Each of these maps is one sum of
+convolutions by the loops in C (``jsnas.native.convolution_sum``), and so is its gradient: a convolution of the
+transposed kernel, turned around. All sums of a block are one call, which goes image by image, so that maps are read
+from the cache. Gradients of kernels are left to oneDNN. Maps are channels-last.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from jsnas.native.convolution_sum import Window, convolution_sum, prepared, takes
+from jsnas.native.convolution_sum import Sum, Window, convolution_sums, prepared, takes
 from jsnas.native.library import last, suits
 from jsnas.operations import RDBCommon, RDBLight, RDBShallow
 
@@ -66,50 +67,67 @@ class _DenseBlock(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, *kernels: Any) -> Tensor:
         W1, W2, C1, C2, F, b = kernels
-        q = x.shape[1]
-        y1 = _sum([(x, W1)], relu=True)
-        x1 = y1 if C1 is None else _sum([(y1, C1)])
-        y2 = _sum([(x, W2[:, :q]), (x1, W2[:, q:])], relu=True)
-        x2 = y2 if C2 is None else _sum([(y2, C2)])
+        q, sums = x.shape[1], list[Sum]()
+        y1 = _add(sums, [(x, W1)], relu=True)
+        x1 = y1 if C1 is None else _add(sums, [(y1, C1)])
+        y2 = _add(sums, [(x, W2[:, :q]), (x1, W2[:, q:])], relu=True)
+        x2 = y2 if C2 is None else _add(sums, [(y2, C2)])
+        y = _add(sums, list(zip((x, x1, x2), torch.split(F, q, 1), strict=True)), plain=x, bias=b)
+        convolution_sums(sums)
         ctx.save_for_backward(x, y1, x1, y2, x2, *kernels)
-        return _sum(list(zip((x, x1, x2), torch.split(F, q, 1), strict=True)), plain=x, bias=b)
+        return y
 
     @staticmethod
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
         x, y1, x1, y2, x2, W1, W2, C1, C2, F, _ = ctx.saved_tensors
-        dy, q = last(outputs[0]), x.shape[1]
+        dy, q, sums = last(outputs[0]), x.shape[1], list[Sum]()
         F0, F1, F2 = (_turned(kernel) for kernel in torch.split(F, q, 1))
         W2x, W2x1 = _turned(W2[:, :q]), _turned(W2[:, q:])
-        dx2 = _sum([(dy, F2)])
-        dz2 = _through_relu(dx2 if C2 is None else _sum([(dx2, _turned(C2))]), y2)
-        dx1 = _sum([(dz2, W2x1), (dy, F1)])
-        dz1 = _through_relu(dx1 if C1 is None else _sum([(dx1, _turned(C1))]), y1)
-        dx = _sum([(dz1, _turned(W1)), (dz2, W2x), (dy, F0)], plain=dy) if ctx.needs_input_grad[0] else None
+        # dz is the gradient of what a ReLU gets, whose values are y.
+        dx2 = dz2 = _add(sums, [(dy, F2)], through=y2 if C2 is None else None)
+        if C2 is not None:
+            dz2 = _add(sums, [(dx2, _turned(C2))], through=y2)
+        dx1 = dz1 = _add(sums, [(dz2, W2x1), (dy, F1)], through=y1 if C1 is None else None)
+        if C1 is not None:
+            dz1 = _add(sums, [(dx1, _turned(C1))], through=y1)
+        dx = _add(sums, [(dz1, _turned(W1)), (dz2, W2x), (dy, F0)], plain=dy)
+        convolution_sums(sums)
         reads = ((W1, [x], dz1), (W2, [x, x1], dz2), (C1, [y1], dx1), (C2, [y2], dx2), (F, [x, x1, x2], dy))
-        needs = ctx.needs_input_grad[1:]
+        needs_x, *needs = ctx.needs_input_grad
         dkernels = [_kernel_gradient(*read) if need else None for read, need in zip(reads, needs, strict=False)]
-        return dx, *dkernels, dy.sum((0, 2, 3)) if needs[-1] else None
+        return dx if needs_x else None, *dkernels, dy.sum((0, 2, 3)) if needs[-1] else None
 
 
-def _sum(terms: Sequence[Term], plain: Tensor | None = None, bias: Tensor | None = None, relu: bool = False) -> Tensor:
-    """The sum of convolutions, of a map as it is and of a bias, or its ReLU."""
+def _add(
+    sums: list[Sum],
+    terms: Sequence[Term],
+    plain: Tensor | None = None,
+    bias: Tensor | None = None,
+    relu: bool = False,
+    through: Tensor | None = None,
+) -> Tensor:
+    """Adds a sum to those that are to be computed: of convolutions, of a map as it is and of a bias.
+
+    Args:
+        sums: Those until now.
+        terms: Maps, and the kernels that read them.
+        plain: The map.
+        bias: The bias.
+        relu: Whether its ReLU is wanted.
+        through: Values of a ReLU that the sum, a gradient, goes through.
+    """
     wide, points = ([(x, kernel) for x, kernel in terms if kernel.shape[2] == side] for side in (3, 1))
     of_wide, of_points = (prepared(torch.cat([k for _, k in same], 1)) if same else None for same in (wide, points))
     windows, others = ([Window(x) for x, _ in same] for same in (wide, points))
+    y = torch.empty_like(terms[0][0])
     plains = [] if plain is None else [plain]
-    rows = terms[0][0].shape[2]
-    return convolution_sum(windows, others, plains, (of_wide, of_points), bias, rows, relu)
+    sums.append(Sum(y, windows, others, plains, (of_wide, of_points), bias, relu, through))
+    return y
 
 
 def _turned(kernel: Tensor) -> Tensor:
     """The kernel of the gradient of what a convolution reads."""
     return kernel.flip(2, 3).transpose(0, 1)
-
-
-def _through_relu(dy: Tensor, y: Tensor) -> Tensor:
-    """The gradient of what a ReLU, whose values are y, has got; dy is changed."""
-    dz: Tensor = torch.ops.aten.threshold_backward.grad_input(dy, y, 0, grad_input=dy)
-    return dz
 
 
 def _kernel_gradient(kernel: Tensor, maps: Sequence[Tensor], dy: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from jsnas.native.convolution_sum import Window, convolution_sum, prepared, takes
+from jsnas.native.convolution_sum import Sum, Window, convolution_sum, convolution_sums, prepared, takes
 from jsnas.native.library import compiled, last
 
 pytestmark = pytest.mark.skipif(not compiled(), reason="the loops were not compiled: there was no compiler")
@@ -124,6 +124,33 @@ def test_any_number_of_threads_gives_the_same_bits() -> None:
     finally:
         torch.set_num_threads(threads)
     assert torch.equal(results[0], results[1]) and torch.equal(results[0], results[2])
+
+
+@settings(max_examples=40)
+@given(
+    size=st.tuples(st.integers(1, 3), st.integers(1, 11), st.integers(1, 70)),
+    channels=st.sampled_from([16, 32]),
+    threads=st.integers(1, 3),
+    seed=st.integers(0, 2**16),
+)
+def test_sums_one_after_the_other(size: tuple[int, int, int], channels: int, threads: int, seed: int) -> None:
+    """The second reads what the first writes, and is zero where a third map is not above zero."""
+    draw, before = torch.Generator().manual_seed(seed), torch.get_num_threads()
+    shape = (size[0], channels, *size[1:])
+    x, gate = (last(torch.randn(shape, generator=draw)) for _ in range(2))
+    wide, point = (torch.randn(channels, channels, side, side, generator=draw) for side in (3, 1))
+    y, z = torch.empty_like(x), torch.empty_like(x)
+    first = Sum(y, [Window(x)], [], [], (prepared(wide), None), relu=True)
+    second = Sum(z, [Window(y)], [Window(x)], [x], (prepared(wide), prepared(point)), gate=gate)
+    try:
+        torch.set_num_threads(threads)
+        convolution_sums([first, second])
+    finally:
+        torch.set_num_threads(before)
+    expected = F.conv2d(x.double(), wide.double(), padding=1).relu()
+    assert relative_error(y, expected) < 1e-5
+    expected = F.conv2d(expected, wide.double(), padding=1) + F.conv2d(x.double(), point.double()) + x
+    assert relative_error(z, expected * (gate > 0)) < 1e-5
 
 
 def test_no_number_stays_none() -> None:

@@ -1,4 +1,6 @@
-/* Sums of 3x3 and 1x1 convolutions of several maps, of maps as they are and of a bias; then a ReLU.
+/* Sums of 3x3 and 1x1 convolutions of several maps, of maps as they are and of a bias; then a ReLU, or zeros where
+   another map's ReLU is zero. Several sums in their order go image by image, so that what one writes is still in the
+   cache when the next reads it.
 
    3x3 convolutions are Winograd's minimal filtering F(4x4, 3x3): Y = A^T [(G g G^T) * (B^T d B)] A, where d is a tile of
    6x6 pixels, g a kernel and Y a tile of 4x4 (Lavin and Gray 2016, Eq. 8, arXiv:1509.09308). That is 36 products for 16
@@ -26,17 +28,31 @@ typedef struct {
     int64_t above, rows;    /* rows before the one at y's first; rows that there are, zeros around them */
 } Input;
 
-/* One pass as the threads share it. Kernels hold the outputs of an input beside each other. */
+/* A sum as Python gives it; the inputs are of 3x3 and 1x1 convolutions, and maps as they are. */
+typedef struct {
+    const Input *inputs;
+    int64_t wides, pointses, plains;
+    const float *U, *kernel, *bias, *gate; /* 6 x 6 x inputs x C; inputs x C; C or NULL; a map like y, or NULL */
+    float *y;
+    int64_t relu;
+} Sum;
+
+/* One sum. Kernels hold the outputs of an input beside each other. */
 typedef struct {
     const Input *wide, *points, *plain; /* of 3x3 and 1x1 convolutions; maps as they are */
     int64_t wides, pointses, plains;
-    const float *U, *kernel, *bias; /* 6 x 6 x inputs x C; inputs x C; C or NULL */
+    const float *U, *kernel, *bias, *gate;
     float *y;
     int64_t relu;
     const Shape *shape;
-    int64_t parts, next;
-    int failed;
 } Pass;
+
+/* All sums as the threads share them: a part is an image, or some rows and columns where there is one sum. */
+typedef struct {
+    const Pass *passes;
+    int64_t count, parts, next;
+    int failed;
+} Work;
 
 typedef struct {
     int64_t inputs, of_points; /* channels of wide ones, and of points */
@@ -83,32 +99,58 @@ static float *scratch(Scratch *own, const Pass *pass) {
     return block;
 }
 
-static void work(void *shared) {
-    Pass *pass = shared;
+/* Rows of an image from one to before another, and columns likewise; row and column are multiples of SIDE and SPAN. */
+static void area(const Scratch *own, const Pass *pass, int64_t image, int64_t row, int64_t rows, int64_t column,
+                 int64_t columns) {
     const Shape *s = pass->shape;
-    const int64_t bands = (s->rows + SIDE - 1) / SIDE, across = (s->columns + PART - 1) / PART;
-    Scratch own;
-    float *block = scratch(&own, pass);
-    if (!block) {
-        pass->failed = 1;
-        return;
-    }
-    for (int64_t part; (part = take(&pass->next)) < pass->parts;) {
-        const int64_t image = part / across / bands, row = part / across % bands * SIDE, first = part % across * PART;
-        const int64_t end = first + PART < s->columns ? first + PART : s->columns;
-        for (int64_t column = first; column < end; column += SPAN) CALL(s->channels, band, &own, pass, image, row, column);
-    }
-    free(block);
+    if (rows > s->rows) rows = s->rows;
+    if (columns > s->columns) columns = s->columns;
+    for (int64_t r = row; r < rows; r += SIDE)
+        for (int64_t c = column; c < columns; c += SPAN) CALL(s->channels, band, own, pass, image, r, c);
 }
 
-/* y = the sum, or its ReLU. All channels are multiples of 16. Returns 0, or 1 where memory is short. */
-int jsnas_convolution_sum(const Input *inputs, int64_t wides, int64_t pointses, int64_t plains, const float *U,
-                          const float *kernel, const float *bias, float *y, int64_t relu, const Shape *shape,
-                          Parallel parallel, int64_t threads) {
-    Pass pass = {.wide = inputs, .points = inputs + wides, .plain = inputs + wides + pointses, .wides = wides,
-                 .pointses = pointses, .plains = plains, .U = U, .kernel = kernel, .bias = bias, .y = y, .relu = relu,
-                 .shape = shape};
-    pass.parts = shape->images * ((shape->rows + SIDE - 1) / SIDE) * ((shape->columns + PART - 1) / PART);
-    share(work, &pass, parallel, threads);
-    return pass.failed;
+static void parts_of(Work *all, const Scratch *own) {
+    const Pass *passes = all->passes;
+    const Shape *s = passes->shape;
+    const int64_t across = (s->columns + PART - 1) / PART, bands = (s->rows + SIDE - 1) / SIDE;
+    for (int64_t part; (part = take(&all->next)) < all->parts;)
+        if (all->count == 1) {
+            const int64_t row = part / across % bands * SIDE, column = part % across * PART;
+            area(own, passes, part / across / bands, row, row + SIDE, column, column + PART);
+        } else
+            for (int64_t k = 0; k < all->count; k++) area(own + k, passes + k, part, 0, s->rows, 0, s->columns);
+}
+
+static void work(void *shared) {
+    Work *all = shared;
+    Scratch *own = calloc(all->count, sizeof(Scratch));
+    float **blocks = calloc(all->count, sizeof(float *));
+    int short_of = !own || !blocks;
+    for (int64_t k = 0; !short_of && k < all->count; k++) short_of = !(blocks[k] = scratch(own + k, all->passes + k));
+    if (short_of)
+        all->failed = 1;
+    else
+        parts_of(all, own);
+    for (int64_t k = 0; blocks && k < all->count; k++) free(blocks[k]);
+    free(blocks);
+    free(own);
+}
+
+/* Writes the y of one sum or more, all of one shape; later ones may read the y of earlier ones. All channels are multiples
+   of 16. Returns 0, or 1 where memory is short. */
+int jsnas_convolution_sums(const Sum *sums, int64_t count, const Shape *shape, Parallel parallel, int64_t threads) {
+    Pass *passes = calloc(count, sizeof(Pass));
+    if (!passes) return 1;
+    for (int64_t k = 0; k < count; k++) {
+        const Sum *sum = sums + k;
+        const Input *points = sum->inputs + sum->wides;
+        passes[k] = (Pass){.wide = sum->inputs, .points = points, .plain = points + sum->pointses, .wides = sum->wides,
+                           .pointses = sum->pointses, .plains = sum->plains, .U = sum->U, .kernel = sum->kernel,
+                           .bias = sum->bias, .gate = sum->gate, .y = sum->y, .relu = sum->relu, .shape = shape};
+    }
+    Work all = {.passes = passes, .count = count, .parts = shape->images};
+    if (count == 1) all.parts *= ((shape->rows + SIDE - 1) / SIDE) * ((shape->columns + PART - 1) / PART);
+    share(work, &all, parallel, threads);
+    free(passes);
+    return all.failed;
 }

@@ -135,6 +135,7 @@ static void NAME(finish)(const Scratch *own, const Pass *pass, int64_t image, in
             if (t >= count) break;
             for (const Input *each = pass->plain; each < pass->plain + pass->plains; each++)
                 sums[t] += NAME(load)(pixel(each, s, image, row, column + t) + o);
+            if (pass->gate) sums[t] = NAME(where)(NAME(load)(pass->gate + (y - pass->y) + t * C + o), sums[t]);
             NAME(store)(y + t * C + o, pass->relu ? NAME(relu)(sums[t]) : sums[t]);
         }
     }

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-FORM = 11  # of structures and functions: FORM in common.h
+FORM = 12  # of structures and functions: FORM in common.h
 
 
 class Shape(ctypes.Structure):
@@ -76,7 +76,7 @@ def library() -> ctypes.CDLL | None:
     behind: list[Any] = [ctypes.POINTER(Shape), address, number]
     try:
         loops = ctypes.CDLL(found.origin)
-        loops.jsnas_convolution_sum.argtypes = [address, *[number] * 3, *[address] * 4, number, *behind]
+        loops.jsnas_convolution_sums.argtypes = [address, number, *behind]
         loops.jsnas_esa_shrink.argtypes = [address, *[number] * 3, *[address] * 3, *behind]
         loops.jsnas_esa_enlarge.argtypes = [address, *[number] * 6, address, number, address, *behind]
         loops.jsnas_gated_sum.argtypes = [address, number, *behind]
