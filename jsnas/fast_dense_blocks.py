@@ -20,7 +20,7 @@ from jsnas.native.convolution_sum import Sum, Window, convolution_sums, prepared
 from jsnas.native.library import last, suits
 from jsnas.operations import RDBCommon, RDBLight, RDBShallow
 
-_KINDS = (RDBCommon, RDBLight, RDBShallow)  # whose cells are a convolution, its ReLU, and perhaps another convolution
+_KINDS = (RDBCommon, RDBLight, RDBShallow)
 
 Term = tuple[Tensor, Tensor]  # a map, and the kernel that reads it
 
@@ -47,14 +47,15 @@ class FastDenseBlocks:
 
 def _forward_of(block: Any) -> Callable[[Tensor], Tensor]:
     plain = type(block).forward
+    cells = (block.cell1, block.cell2)  # each a convolution, a ReLU, and perhaps another convolution
+    convolutions = [cell[k] if k < len(cell) else None for k in (0, 2) for cell in cells]
 
     def forward(x: Tensor) -> Tensor:
         y: Tensor
         if torch.is_autocast_enabled("cpu") or not (suits(x) and takes(block.fuse.weight, [x.shape[1]])):
             y = plain(block, x)
         else:
-            cells = [cell[0::2] for cell in (block.cell1, block.cell2)]  # without the ReLU
-            kernels = [cell[k].weight if k < len(cell) else None for k in (0, 1) for cell in cells]
+            kernels = [None if conv is None else conv.weight for conv in convolutions]
             y = _DenseBlock.apply(last(x), *kernels, block.fuse.weight, block.fuse.bias)  # type: ignore[no-untyped-call]
         return y
 
