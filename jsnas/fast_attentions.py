@@ -70,7 +70,7 @@ class _FastGraph:
     def __call__(self, x: Tensor) -> Tensor:
         """B x C x H x W to the same shape."""
         arrived: dict[int, Tensor] = {}  # what gated sums have brought to each node by now
-        outputs: dict[int, list[Tensor]] = {}  # those of edges that are called as they are
+        outputs: dict[int, list[Callable[[], Tensor]]] = {}  # those of edges that are called as they are
         for i, leaving in enumerate(self.leaving):
             edges: dict[int, EdgeTerm] = {}
             if in_few_passes(x, []) and not torch.is_autocast_enabled("cpu"):
@@ -79,10 +79,11 @@ class _FastGraph:
                 edges = edges if in_few_passes(x, list(edges.values())) else {}
             for j, edge in leaving.items():
                 if j not in edges:
-                    outputs.setdefault(j, []).append(edge(x))
+                    outputs.setdefault(j, []).append(branch(partial(edge, x)))
             if edges:
                 arrived |= zip(edges, gated_sums(x, list(edges.values())), strict=True)
-            terms = [*([arrived.pop(i + 1)] if i + 1 in arrived else []), *outputs.pop(i + 1, [])]
+            finished = [finish() for finish in outputs.pop(i + 1, [])]
+            terms = [*([arrived.pop(i + 1)] if i + 1 in arrived else []), *finished]
             x = sum(terms[1:], terms[0])
         return x
 

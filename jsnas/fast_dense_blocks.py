@@ -21,6 +21,7 @@ from jsnas.native.library import last, suits
 from jsnas.operations import RDBCommon, RDBLight, RDBShallow
 
 _KINDS = (RDBCommon, RDBLight, RDBShallow)
+_MOST_CHANNELS, _LEAST_COLUMNS, _LEAST_PIXELS = 64, 24, 2048
 
 Term = tuple[Tensor, Tensor]  # a map, and the kernel that reads it
 
@@ -30,7 +31,8 @@ class FastDenseBlocks:
 
     Args:
         network: The network; blocks of other classes keep their own way, and so do maps for which the loops are not
-            made: of channels that are no multiples of 16, in double precision, under autocast, without a compiler.
+            made (of channels that are no multiples of 16, in double precision, under autocast, without a compiler), or
+            no faster: of many channels, of few pixels, of fewer images than torch has threads.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -52,7 +54,7 @@ def _forward_of(block: Any) -> Callable[[Tensor], Tensor]:
 
     def forward(x: Tensor) -> Tensor:
         y: Tensor
-        if torch.is_autocast_enabled("cpu") or not (suits(x) and takes(block.fuse.weight, [x.shape[1]])):
+        if torch.is_autocast_enabled("cpu") or not (_pays(x) and takes(block.fuse.weight, [x.shape[1]])):
             y = plain(block, x)
         else:
             kernels = [None if conv is None else conv.weight for conv in convolutions]
@@ -60,6 +62,13 @@ def _forward_of(block: Any) -> Callable[[Tensor], Tensor]:
         return y
 
     return forward
+
+
+def _pays(x: Tensor) -> bool:
+    """Whether the loops were faster for such a map: they take 32 columns at a time, and a thread takes an image."""
+    images, channels, rows, columns = x.shape
+    enough = channels <= _MOST_CHANNELS and columns >= _LEAST_COLUMNS and images * rows * columns >= _LEAST_PIXELS
+    return suits(x) and enough and images >= torch.get_num_threads()
 
 
 class _DenseBlock(torch.autograd.Function):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jsnas.cast_weights import CastWeights
+from jsnas.dense_groups import dense_kernel
 from jsnas.errors import InputError
 from jsnas.genotype import Genotype
 from jsnas.network import JSNet, NetworkSettings
@@ -74,6 +77,41 @@ def test_blocks_of_others_find_their_weights_as_they_are() -> None:
     with torch.autocast("cpu", torch.bfloat16), CastWeights(net, "cpu"):
         values(net)
     assert {dtype for module in net.modules() if isinstance(module, Halved) for dtype in module.seen} == {torch.float32}
+
+
+class Twice(nn.Module):
+    """One layer reached by two paths, one that has no part in the output, one that does not learn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = self.b = nn.Conv2d(4, 4, 3, padding=1)
+        self.unused, self.frozen, self.thin = (nn.Conv2d(4, 4, 1) for _ in range(3))
+        self.frozen.requires_grad_(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel = dense_kernel(self.thin.weight[:, :2], 2)  # its gradient has holes
+        y: Tensor = F.conv2d(self.frozen(self.b(self.a(x))), kernel, self.thin.bias)
+        return y
+
+
+def test_what_has_no_gradient_gets_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Twice, "__module__", "jsnas.tests")  # as a block of ours
+    torch.manual_seed(0)
+    net, x, found = Twice(), torch.rand(1, 4, 6, 6), []
+    cast = CastWeights(net, "cpu")
+    for form in (contextlib.nullcontext(), cast):
+        net.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, cache_enabled=False), form:
+            net(x).sum().backward()
+        found.append({name: parameter.grad for name, parameter in net.named_parameters()})
+    plain, together = found
+    assert [name for name, gradient in plain.items() if gradient is None] == [
+        *("unused.weight", "unused.bias", "frozen.weight", "frozen.bias")
+    ]
+    for name, gradient in plain.items():
+        assert (together[name] is None) == (gradient is None)
+        if gradient is not None:
+            torch.testing.assert_close(together[name], gradient, rtol=2e-2, atol=2e-2)  # summed in another type
 
 
 def test_an_error_leaves_the_network_as_it_was() -> None:

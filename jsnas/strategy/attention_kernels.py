@@ -28,7 +28,7 @@ _IN_GROUPS = ("esa_stride", "esa_shortcut", "esa_0", "esa_2", "esa_4")  # each e
 _ALWAYS_DENSE = ("pa_2", "pa_4")
 
 Blocks = Mapping[type[nn.Module], Sequence[Any]]  # those on the edges that leave a node, by class
-Kernels = dict[str, Tensor]  # by the layer's name; its bias under NAME_bias
+Kernels = dict[str, Tensor]  # by the layer's name; its bias under NAME_bias; candidates' weights under weights
 
 
 def join_kernels(nodes: Sequence[Blocks], dtype: torch.dtype | None = None, learns: bool = True) -> list[Kernels]:
@@ -98,8 +98,10 @@ def _layers(blocks: Blocks, cast: bool) -> dict[str, list[Any]]:
         layers[f"{name}_excite"] = [b.excite for b in same]
     if cast or not (pa and suits(pa[0].layers[2].weight)):  # the loops in C take each by itself
         layers["pa_2"], layers["pa_4"] = ([b.layers[k] for b in pa] for k in (2, 4))
-    if cast:  # else each edge takes its own as it is
-        layers["cea_expand"], layers["esa_expand"] = [b.expand for b in cea], [b.expand for b in esa]
+    if cast or (cea and cea[0].expand.weight.is_cuda):  # else each edge takes its own as it is
+        layers["cea_expand"] = [b.expand for b in cea]
+    if cast:
+        layers["esa_expand"] = [b.expand for b in esa]
     return layers
 
 

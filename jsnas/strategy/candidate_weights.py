@@ -41,7 +41,8 @@ class CandidateWeights:
     def __call__(self) -> Sequence[Tensor]:
         """Those of this pass. An edge's weight into its node (Eq. 9) is a factor of them."""
         of_edge = weights_by_label([edge for edge, _, _ in self._edges])
-        of_node = weights_by_label([node for _, node, _ in self._edges if isinstance(node, WeightedNode)])
+        nodes = weights_by_label([node for _, node, _ in self._edges if isinstance(node, WeightedNode)])
+        of_node = {label: weights.unbind() for label, weights in nodes.items()}
         found = []
         for edge, node, number in self._edges:
             weights = of_edge[edge.label]

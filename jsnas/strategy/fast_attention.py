@@ -198,7 +198,8 @@ def _other_gates(kind: type[nn.Module], x: Tensor, kernel: Kernels, same: Alike)
         return [(same.ends, _by_pixel(F.conv2d(y, *_of(kernel, "sa"), padding=2).sigmoid(), same.weights))]
     for edge, block, weight in zip(same.gates, same.blocks, same.weights.unbind(), strict=True):
         if hasattr(block, "gate"):
-            edge.thin.append(weight * block.gate(x))
+            gate = weight * block.gate(x)
+            edge.thin.append(gate[(None,) * (4 - gate.ndim)])
         else:
             edge.outputs.append(weight * block(x))
     return []

@@ -104,6 +104,7 @@ class FastSupernet:
             self._halves.close()
             self._halves = None
         self._replaced, self._attentions, self._operations, self._points = [], [], [], []
+        self._candidates = CandidateWeights([])
 
     def _pass_of(self, forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
         """A pass of the supernet that begins with all kernels, and goes in halves where it should."""

@@ -36,6 +36,20 @@ class MeanGate(nn.Module):
         return x * self.gate(x)
 
 
+class OneGate(nn.Module):
+    """A user's attention with one value for everything, of no dimensions."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.logit = nn.Parameter(torch.tensor(0.3))
+
+    def gate(self, x: Tensor) -> Tensor:
+        return self.logit.sigmoid()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gate(x)
+
+
 class StripGate(nn.Module):
     """A user's attention with one value a channel and column."""
 
@@ -187,7 +201,7 @@ def test_every_attention_alone(name: str) -> None:
 
 @pytest.mark.parametrize("ours", [["esa"], ["skip"], []])
 def test_blocks_of_a_users_own(ours: list[str]) -> None:
-    own = [f"{__name__}:{block.__name__}" for block in (Blur, MeanGate, StripGate)]
+    own = [f"{__name__}:{block.__name__}" for block in (Blur, MeanGate, OneGate, StripGate)]
     space = JointSearchSpace("sr", 2, **SMALL, operations=["skip", own[0]], attentions=[*ours, *own])
     network = supernet(space)
     x = 255 * torch.rand(2, 3, 16, 16, dtype=torch.float64)
