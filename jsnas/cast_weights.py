@@ -12,8 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from jsnas.stand_ins import StandIns
 
-class CastWeights:
+
+class CastWeights(StandIns):
     """In a ``with`` block a network that computes under autocast casts its convolutions' parameters together.
 
     The numbers are those of autocast. Outside of autocast nothing changes, nor among several processes, which average
@@ -25,34 +27,23 @@ class CastWeights:
     """
 
     def __init__(self, network: nn.Module, device_type: str) -> None:
-        self._network, self._device_type = network, device_type
-        self._places = [
+        super().__init__([(network, "forward", self._pass)])
+        self._forward, self._device_type = network.forward, device_type
+        self._parameters = [
             (layer, name, parameter)
             for layer in dict.fromkeys(_convolutions(network))
             for name, parameter in layer.named_parameters(recurse=False)
             if parameter.requires_grad
         ]
 
-    def __enter__(self) -> None:
-        self._forward = self._network.forward
-        self._network.__dict__["forward"] = self._pass
-
-    def __exit__(self, *error: object) -> None:
-        del self._network.__dict__["forward"]
-
     def _pass(self, *inputs: Any) -> Any:
         several = torch.distributed.is_available() and torch.distributed.is_initialized()
-        if several or not self._places or not torch.is_autocast_enabled(self._device_type):
+        if several or not self._parameters or not torch.is_autocast_enabled(self._device_type):
             return self._forward(*inputs)
-        parameters = [parameter for _, _, parameter in self._places]
-        cast: Any = _Cast.apply(torch.get_autocast_dtype(self._device_type), *parameters)  # type: ignore[no-untyped-call]
-        for (layer, name, _), tensor in zip(self._places, cast, strict=True):
-            layer.__dict__[name] = tensor  # is found before the parameter
-        try:
+        dtype = torch.get_autocast_dtype(self._device_type)
+        cast: Any = _Cast.apply(dtype, *(parameter for *_, parameter in self._parameters))  # type: ignore[no-untyped-call]
+        with StandIns([(layer, name, t) for (layer, name, _), t in zip(self._parameters, cast, strict=True)]):
             return self._forward(*inputs)
-        finally:
-            for layer, name, _ in self._places:
-                del layer.__dict__[name]
 
 
 def _convolutions(module: nn.Module) -> Iterator[nn.Module]:

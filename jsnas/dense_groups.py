@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from jsnas.stand_ins import StandIns
+
 MOST_CHANNELS = 128  # that a dense kernel takes in; beyond, its zeros cost more than the groups
 
 
@@ -74,7 +76,7 @@ def conv_in_groups(
     return F.conv2d(x, kernel, bias, stride, padding, dilation, groups)
 
 
-class DenseGroups:
+class DenseGroups(StandIns):
     """In a ``with`` block the convolutions of a network that have groups go this way; it stays what it is.
 
     Args:
@@ -82,15 +84,8 @@ class DenseGroups:
     """
 
     def __init__(self, network: nn.Module) -> None:
-        self._layers = [m for m in network.modules() if isinstance(m, nn.Conv2d) and _is_in_groups(m)]
-
-    def __enter__(self) -> None:
-        for layer in self._layers:
-            layer.__dict__["_conv_forward"] = _forward_of(layer)
-
-    def __exit__(self, *error: object) -> None:
-        for layer in self._layers:
-            del layer.__dict__["_conv_forward"]
+        layers = [m for m in network.modules() if isinstance(m, nn.Conv2d) and _is_in_groups(m)]
+        super().__init__([(layer, "_conv_forward", _forward_of(layer)) for layer in layers])
 
 
 def _is_in_groups(layer: nn.Conv2d) -> bool:

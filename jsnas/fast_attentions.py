@@ -30,12 +30,13 @@ from jsnas.branches import branch
 from jsnas.gated_sum import EdgeTerm, WideGate, gated_sums, in_few_passes
 from jsnas.native.library import last
 from jsnas.network import AttentionSearchModule, Graph, is_plain_graph
+from jsnas.stand_ins import StandIns
 
 _NARROW = (PixelAttention, CostEffectiveAttention, EnhancedSpatialAttention)  # they begin with a 1x1 convolution
 _OTHERS = (ChannelAttention, ContrastChannelAttention, SpatialAttention)
 
 
-class FastAttentions:
+class FastAttentions(StandIns):
     """In a ``with`` block the attention graphs go this way; modules and their parameters stay what they are.
 
     Args:
@@ -44,19 +45,8 @@ class FastAttentions:
     """
 
     def __init__(self, network: nn.Module) -> None:
-        self._fast = [
-            (part, _FastGraph(part.graph))
-            for part in network.modules()
-            if type(part) is AttentionSearchModule and is_plain_graph(part.graph)
-        ]
-
-    def __enter__(self) -> None:
-        for part, graph in self._fast:
-            part.__dict__["forward"] = graph
-
-    def __exit__(self, *error: object) -> None:
-        for part, _ in self._fast:
-            del part.__dict__["forward"]
+        parts = [m for m in network.modules() if type(m) is AttentionSearchModule and is_plain_graph(m.graph)]
+        super().__init__([(part, "forward", _FastGraph(part.graph)) for part in parts])
 
 
 class _FastGraph:

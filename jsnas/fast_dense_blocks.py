@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from jsnas.native.convolution_sum import Sum, Window, convolution_sums, prepared, takes
 from jsnas.native.library import last, suits
 from jsnas.operations import RDBCommon, RDBLight, RDBShallow
+from jsnas.stand_ins import StandIns
 
 _KINDS = (RDBCommon, RDBLight, RDBShallow)
 _MOST_CHANNELS, _LEAST_COLUMNS, _LEAST_PIXELS = 64, 24, 2048
@@ -26,7 +27,7 @@ _MOST_CHANNELS, _LEAST_COLUMNS, _LEAST_PIXELS = 64, 24, 2048
 Term = tuple[Tensor, Tensor]  # a map, and the kernel that reads it
 
 
-class FastDenseBlocks:
+class FastDenseBlocks(StandIns):
     """In a ``with`` block the dense blocks go this way; modules and their parameters stay what they are.
 
     Args:
@@ -36,15 +37,8 @@ class FastDenseBlocks:
     """
 
     def __init__(self, network: nn.Module) -> None:
-        self._blocks: list[Any] = [block for block in network.modules() if type(block) in _KINDS]
-
-    def __enter__(self) -> None:
-        for block in self._blocks:
-            block.__dict__["forward"] = _forward_of(block)
-
-    def __exit__(self, *error: object) -> None:
-        for block in self._blocks:
-            del block.__dict__["forward"]
+        blocks = [block for block in network.modules() if type(block) in _KINDS]
+        super().__init__([(block, "forward", _forward_of(block)) for block in blocks])
 
 
 def _forward_of(block: Any) -> Callable[[Tensor], Tensor]:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from jsnas.fusion import CrossScaleFusion
 from jsnas.network import RestorationNetwork
+from jsnas.stand_ins import StandIns
 
 
 def composed(up: Tensor, up_bias: Tensor, factor: int, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
@@ -41,7 +42,7 @@ def composed(up: Tensor, up_bias: Tensor, factor: int, weight: Tensor, bias: Ten
     return y[:-1].flip(2, 3).transpose(0, 1), y[-1, :, 2, 2] + bias.repeat_interleave(factor**2)
 
 
-class FastEnd:
+class FastEnd(StandIns):
     """In a ``with`` block the network ends this way; its modules and their parameters stay what they are.
 
     Args:
@@ -49,24 +50,17 @@ class FastEnd:
     """
 
     def __init__(self, network: RestorationNetwork) -> None:
-        self._fast: list[tuple[nn.Module, str, Callable[..., Tensor]]] = []
+        fast: list[tuple[nn.Module, str, Callable[..., Tensor]]] = []
         fusion, upsample = network.fusion, network.upsample
         layers: list[Any] = [*upsample, network.tail] if type(upsample) is nn.Sequential else []
         if type(fusion) is CrossScaleFusion and type(network.gather) is type(fusion.reduce) is nn.Conv2d:
-            self._fast.append((network, "fuse", _Fuse(network.gather, fusion)))
+            fast.append((network, "fuse", _Fuse(network.gather, fusion)))
         pairs = [nn.Conv2d, nn.PixelShuffle] * (len(layers) // 2)
         if pairs and [type(layer) for layer in layers] == [*pairs, nn.Conv2d]:
             up, shuffle, tail = layers[-3:]
-            self._fast.append((upsample, "forward", nn.Sequential(*layers[:-3])))
-            self._fast.append((tail, "forward", _EnlargeToImage(up, shuffle.upscale_factor, tail)))
-
-    def __enter__(self) -> None:
-        for module, name, fast in self._fast:
-            module.__dict__[name] = fast
-
-    def __exit__(self, *error: object) -> None:
-        for module, name, _ in self._fast:
-            del module.__dict__[name]
+            fast.append((upsample, "forward", nn.Sequential(*layers[:-3])))
+            fast.append((tail, "forward", _EnlargeToImage(up, shuffle.upscale_factor, tail)))
+        super().__init__(fast)
 
 
 class _Fuse:

@@ -10,9 +10,10 @@ from jsnas.fast_attentions import FastAttentions
 from jsnas.fast_dense_blocks import FastDenseBlocks
 from jsnas.fast_end import FastEnd
 from jsnas.network import RestorationNetwork
+from jsnas.stand_ins import StandIns
 
 
-class FastTraining:
+class FastTraining(StandIns):
     """In a ``with`` block, which may be entered again and again, a network computes in this form.
 
     Args:
@@ -22,16 +23,9 @@ class FastTraining:
 
     def __init__(self, network: RestorationNetwork, device: torch.device) -> None:
         # Dense kernels, and few of them, are what a GPU is faster at; a network's end was measured on CPUs alone.
-        self._forms: list[FastEnd | FastDenseBlocks | CastWeights | DenseGroups | FastAttentions]
+        own: list[StandIns]
         if device.type == "cpu":
-            self._forms = [FastEnd(network), FastDenseBlocks(network), FastAttentions(network)]
+            own = [FastEnd(network), FastDenseBlocks(network)]
         else:
-            self._forms = [CastWeights(network, device.type), DenseGroups(network), FastAttentions(network)]
-
-    def __enter__(self) -> None:
-        for form in self._forms:
-            form.__enter__()
-
-    def __exit__(self, *error: object) -> None:
-        for form in self._forms:
-            form.__exit__(*error)
+            own = [CastWeights(network, device.type), DenseGroups(network)]
+        super().__init__([place for form in (*own, FastAttentions(network)) for place in form.places])

@@ -19,6 +19,7 @@ from torch.nn.utils.parametrize import ParametrizationList
 from jsnas.fast_end import FastEnd
 from jsnas.network import JointSearchModule, RestorationNetwork
 from jsnas.point_dilation import point_dilation
+from jsnas.stand_ins import StandIns
 from jsnas.strategy.attention_kernels import join_kernels
 from jsnas.strategy.candidate_weights import CandidateWeights
 from jsnas.strategy.fast_attention import FastAttentionGraph, suits_attentions
@@ -51,8 +52,7 @@ class FastSupernet:
 
     def __init__(self, supernet: nn.Module, in_halves: bool = False) -> None:
         supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's types
-        self._replaced: list[nn.Module] = []
-        self._ends = contextlib.ExitStack()
+        self._in_place = contextlib.ExitStack()
         self._attentions: list[FastAttentionGraph] = []
         self._operations: list[FastOperationPart] = []
         parameters: dict[str, Tensor] = dict(supernet.named_parameters())
@@ -68,7 +68,7 @@ class FastSupernet:
                 module.dilation = (point_dilation(module.weight), point_dilation(module.weight))
                 self._points.append(module)
             if isinstance(module, RestorationNetwork) and on_cpu:
-                self._ends.enter_context(FastEnd(module))
+                self._in_place.enter_context(FastEnd(module))
             if not isinstance(module, JointSearchModule):
                 continue
             operation: Any = module.operation_part
@@ -95,15 +95,13 @@ class FastSupernet:
 
     def remove(self) -> None:
         """Gives the readable modules their own forward again."""
-        for module in self._replaced:
-            del module.__dict__["forward"]
-        self._ends.close()
+        self._in_place.close()
         for module in self._points:
             module.dilation = (1, 1)
         if self._halves is not None:
             self._halves.close()
             self._halves = None
-        self._replaced, self._attentions, self._operations, self._points = [], [], [], []
+        self._attentions, self._operations, self._points = [], [], []
         self._candidates = CandidateWeights([])
 
     def _pass_of(self, forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
@@ -140,8 +138,7 @@ class FastSupernet:
                     graph.kernels = list(itertools.islice(of_node, len(graph.blocks)))
 
     def _put(self, module: nn.Module, fast: Any) -> None:
-        module.__dict__["forward"] = fast
-        self._replaced.append(module)
+        self._in_place.enter_context(StandIns([(module, "forward", fast)]))
 
 
 def _leaf(tensor: Tensor) -> Tensor:

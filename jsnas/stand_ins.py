@@ -1,0 +1,32 @@
+"""Other ways to compute, in place of attributes of modules for a while."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+
+class StandIns:
+    """In a ``with`` block, which may be entered again and again, things stand in for attributes of modules.
+
+    The modules, their parameters and their state stay what they are: an instance's own dictionary is looked at first.
+
+    Args:
+        places: Module, name and stand-in of each.
+
+    Attributes:
+        places: The same.
+    """
+
+    def __init__(self, places: Sequence[tuple[nn.Module, str, Any]]) -> None:
+        self.places = places
+
+    def __enter__(self) -> None:
+        for module, name, stand_in in self.places:
+            module.__dict__[name] = stand_in
+
+    def __exit__(self, *error: object) -> None:
+        for module, name, _ in self.places:
+            del module.__dict__[name]
