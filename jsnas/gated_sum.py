@@ -16,11 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from jsnas.dense_groups import conv_in_groups
 from jsnas.gated_edge import MOST_WIDE, GatedEdge, has_triton
 from jsnas.native.library import last
-from jsnas.native_gated_sum import NativeGatedSum, grouped, suits
-from jsnas.point_dilation import point_dilation
+from jsnas.native_gated_sum import NativeGatedSum, grouped, kinds_of, suits
+from jsnas.same_size import conv_same_size, point_dilation
 
 _PIECE = 1 << 20  # values of a map at a time, 4 MiB
 
@@ -80,25 +79,23 @@ def _has_kernels(x: Tensor, edges: Sequence[EdgeTerm]) -> bool:
     """Whether the Triton kernels are there, and made for all edges: no doubles, one thin gate of each shape."""
     if not x.is_cuda or x.dtype == torch.float64 or any(len(edge.wide) > MOST_WIDE for edge in edges):
         return False
-    kinds = [[_kind(t, x) for t in edge.thin] for edge in edges]
-    return all(None not in k and len(set(k)) == len(k) for k in kinds) and has_triton(x.device)
-
-
-def _kind(thin: Tensor, x: Tensor) -> str | None:
-    if thin.shape[2:] == (1, 1):
-        return "channel"
-    return "pixel" if thin.shape == (len(x), 1, *x.shape[2:]) else None
+    kinds = [kinds_of(x, edge.thin) for edge in edges]
+    return all("other" not in k and len(set(k)) == len(k) for k in kinds) and has_triton(x.device)
 
 
 def _by_kernels(x: Tensor, edge: EdgeTerm) -> Tensor:
     """On a GPU: torch's convolutions, then one kernel."""
-    thin = {_kind(t, x): t for t in edge.thin}
+    thin = dict(zip(kinds_of(x, edge.thin), edge.thin, strict=True))
     channel, pixel = thin.get("channel"), thin.get("pixel")
     if channel is not None:
         channel = channel.expand(*x.shape[:2], 1, 1).contiguous()
     wide: list[Tensor | None] = []
     for g in edge.wide:
-        wide += [last(_conv(g.narrow, g.kernel, None)), g.bias, None if g.weight is None else g.weight.contiguous()]
+        wide += [
+            last(conv_same_size(g.narrow, g.kernel, None)),
+            g.bias,
+            None if g.weight is None else g.weight.contiguous(),
+        ]
     y: Tensor = GatedEdge.apply(edge.total, x, channel, None if pixel is None else pixel.contiguous(), *wide)  # type: ignore[no-untyped-call]
     return y
 
@@ -128,7 +125,7 @@ class _Gated(torch.autograd.Function):
         sigmoids = [torch.empty_like(y) for _ in wide]
         for here in _pieces(y):
             for (narrow, kernel, bias, _), s in zip(wide, sigmoids, strict=True):
-                torch.sigmoid(_conv(narrow[here], kernel, bias), out=s[here])
+                torch.sigmoid(conv_same_size(narrow[here], kernel, bias), out=s[here])
             torch.mul(x[here], _gate(thin, [w for *_, w in wide], sigmoids, x[here], here), out=y[here])
         ctx.shape, ctx.count = shape, len(gates)
         ctx.save_for_backward(x, *gates, *sigmoids)
@@ -186,7 +183,7 @@ class _WideGradient:
         if repeats > 1:  # a depthwise convolution of repeated channels has the faster gradients
             narrow = _repeated(narrow, repeats) if self.needs_kernel else dlogit  # only its shape matters
         pad = [kernel.shape[-1] // 2] * 2
-        dilation = [_dilation(kernel)] * 2
+        dilation = [point_dilation(kernel) if kernel.shape[-1] == 1 else 1] * 2
         bias_sizes = [len(kernel)] if self.bias is not None else None
         mask = [self.needs_narrow, self.needs_kernel, self.needs_kernel and self.bias is not None]
         dnarrow, dkernel, dbias = torch.ops.aten.convolution_backward(
@@ -210,15 +207,6 @@ def _repeated(x: Tensor, times: int) -> Tensor:
     """Every channel several times."""
     wide = x.permute(0, 2, 3, 1).unsqueeze(-1).expand(-1, -1, -1, -1, times)
     return wide.flatten(3).permute(0, 3, 1, 2)
-
-
-def _conv(narrow: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
-    groups = narrow.shape[1] // kernel.shape[1]
-    return conv_in_groups(narrow, kernel, bias, 1, kernel.shape[-1] // 2, _dilation(kernel), groups)
-
-
-def _dilation(kernel: Tensor) -> int:
-    return point_dilation(kernel) if kernel.shape[-1] == 1 else 1
 
 
 def _gate(

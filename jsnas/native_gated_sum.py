@@ -24,7 +24,7 @@ Group = tuple[Sequence[Tensor], Sequence[Sequence[Any]]]  # an edge's thin gates
 def suits(x: Tensor, groups: Sequence[Group]) -> bool:
     """Whether the loops can take a node and its edges."""
     return native.takes(x) and all(
-        _kinds(x, thin) in (["channel", "pixel"], ["channel"], ["pixel"], [])
+        kinds_of(x, thin) in (["channel", "pixel"], ["channel"], ["pixel"], [])
         and len(wide) <= native.MOST_GATES
         and all(native.Wide(*gate).known() for gate in wide)
         for thin, wide in groups
@@ -42,7 +42,8 @@ def grouped(shape: Sequence[tuple[int, int]], flat: Sequence[Any]) -> list[tuple
     return groups
 
 
-def _kinds(x: Tensor, thin: Sequence[Tensor]) -> list[str]:
+def kinds_of(x: Tensor, thin: Sequence[Tensor]) -> list[str]:
+    """Whether there is one value a channel, or a pixel, in each of an edge's thin gates."""
     pixels = (len(x), 1, *x.shape[2:])
     return ["channel" if t.shape[2:] == (1, 1) else "pixel" if t.shape == pixels else "other" for t in thin]
 
@@ -50,7 +51,7 @@ def _kinds(x: Tensor, thin: Sequence[Tensor]) -> list[str]:
 def _edges(x: Tensor, groups: Sequence[Group]) -> native.Edges:
     gated = []
     for thin, wide in groups:
-        found = dict(zip(_kinds(x, thin), thin, strict=True))
+        found = dict(zip(kinds_of(x, thin), thin, strict=True))
         gates = [native.Wide(*gate) for gate in wide]
         gated.append(native.Gated(x, found.get("channel"), found.get("pixel"), gates))
     return native.Edges(gated)
@@ -98,7 +99,7 @@ class NativeGatedSum(torch.autograd.Function):
             zip(edges.array, edges.gates, dys, groups, grouped(ctx.shape, needs_gates), strict=True)
         ):
             edge.dy, edge.dx, edge.adds_dx = dy.data_ptr(), None if dx is None else dx.data_ptr(), k > 0
-            for t, kind, needed in zip(thin, _kinds(x, thin), needs_thin, strict=True):
+            for t, kind, needed in zip(thin, kinds_of(x, thin), needs_thin, strict=True):
                 room(edge, f"d{kind}", needed, (*x.shape[:2], 1, 1) if kind == "channel" else t.shape)
             for gate, (narrow, *others), (needs_narrow, *needs_others) in zip(
                 gates_here, wide, needs_wide, strict=True

@@ -6,14 +6,24 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from jsnas.network import Graph
 from jsnas.strategy.partial_channel import WeightedNode, weights_by_label
 
 
+def candidates_by_class(graph: Graph, i: int) -> dict[type[nn.Module], list[tuple[int, int]]]:
+    """The candidates on the edges that leave node i, class after class: where the edge ends, and the number on it."""
+    found: dict[type[nn.Module], list[tuple[int, int]]] = {}
+    for j in graph.ends_from(i):
+        edge: Any = graph.edges[f"{i}_{j}"]
+        for k, name in enumerate(edge.names):
+            found.setdefault(type(edge[name]), []).append((j, k))
+    return found
+
+
 class CandidateWeights:
-    """For each node of some graphs the weights on the edges that leave it, those of one class beside each other.
+    """For each node of some graphs the weights on the edges that leave it, in the order of ``candidates_by_class``.
 
     Args:
         graphs: Graphs whose edges are all ``MixedAttention``.
@@ -25,15 +35,13 @@ class CandidateWeights:
         order: list[int] = []  # of the candidates of all edges one after the other
         for graph in graphs:
             for i in range(len(graph.nodes)):
-                candidates: dict[type, list[int]] = {}
                 first = count = len(order)
+                starts: dict[int, int] = {}
                 for j in graph.ends_from(i):
                     edge: Any = graph.edges[f"{i}_{j}"]
                     self._edges.append((edge, graph.nodes[j - 1], graph.inputs[j - 1].index(i)))
-                    for name in edge.names:
-                        candidates.setdefault(type(edge[name]), []).append(count)
-                        count += 1
-                order += [place for same in candidates.values() for place in same]
+                    starts[j], count = count, count + len(edge.names)
+                order += [starts[j] + k for same in candidates_by_class(graph, i).values() for j, k in same]
                 self._sizes.append(count - first)
         device = next((p.device for edge, _, _ in self._edges for p in edge.arch_parameters()), None)
         self._order = torch.tensor(order, device=device)

@@ -33,8 +33,9 @@ from jsnas.gated_sum import EdgeTerm, WideGate, gated_sums
 from jsnas.native import octets
 from jsnas.native.library import suits
 from jsnas.network import AttentionSearchModule, Graph
-from jsnas.point_dilation import point_dilation
+from jsnas.same_size import conv_same_size, point_dilation
 from jsnas.strategy.attention_kernels import Kernels
+from jsnas.strategy.candidate_weights import candidates_by_class
 from jsnas.strategy.octet_convolution import OctetConvolution
 from jsnas.strategy.partial_channel import MixedAttention
 from jsnas.strategy.pixel_gates import PixelGates
@@ -101,15 +102,12 @@ class FastAttentionGraph:
         self.learns = True
         self.kernels: list[Kernels] = []
         self.blocks: list[dict[type[nn.Module], list[Any]]] = []
-        self._ends: list[dict[type[nn.Module], list[int]]] = []
+        self._ends: list[list[tuple[int, ...]]] = []  # of the edges that those of each class are on
         for i in range(len(graph.nodes)):
-            self.blocks.append({})
-            self._ends.append({})
-            for j in graph.ends_from(i):
-                mixed: Any = graph.edges[f"{i}_{j}"]
-                for name in mixed.names:
-                    self.blocks[i].setdefault(type(mixed[name]), []).append(mixed[name])
-                    self._ends[i].setdefault(type(mixed[name]), []).append(j)
+            edges: dict[int, Any] = {j: graph.edges[f"{i}_{j}"] for j in graph.ends_from(i)}
+            by_class = candidates_by_class(graph, i)
+            self.blocks.append({c: [edges[j][edges[j].names[k]] for j, k in same] for c, same in by_class.items()})
+            self._ends.append([tuple(j for j, _ in same) for same in by_class.values()])
 
     def __call__(self, x: Tensor) -> Tensor:
         """The last node, B x C x H x W."""
@@ -136,8 +134,8 @@ class FastAttentionGraph:
         kernel = self.kernels[i]
         weights = torch.split(kernel["weights"], [len(blocks) for blocks in self.blocks[i].values()])
         alike = {
-            kind: Alike(tuple(ends), [gates[j] for j in ends], self.blocks[i][kind], w)
-            for (kind, ends), w in zip(self._ends[i].items(), weights, strict=True)
+            kind: Alike(ends, [gates[j] for j in ends], blocks, w)
+            for (kind, blocks), ends, w in zip(self.blocks[i].items(), self._ends[i], weights, strict=True)
         }
         narrow = [alike.pop(kind, None) for kind in (PixelAttention, CostEffectiveAttention, EnhancedSpatialAttention)]
         begun = [branch(partial(_narrow_gates, x, kernel, *narrow))]
@@ -268,7 +266,8 @@ def _enhanced_gates(opened: Tensor, kernel: Kernels, same: Alike) -> list[Stacke
     """``esa``: its narrow convolutions grouped by edge."""
     edges = len(same.ends)
     stride, bias = _of(kernel, "esa_stride")
-    y = F.max_pool2d(F.conv2d(opened, stride, bias, 2, groups=_groups(opened, stride)), 7, 3)
+    y = F.conv2d(opened, stride, bias, 2, groups=opened.shape[1] // stride.shape[1])
+    y = F.max_pool2d(y, 7, 3)
     for k in (0, 2, 4):
         y = _in_groups(y, *_of(kernel, f"esa_{k}"), relu=k < 4)
     short = _in_groups(opened, *_of(kernel, "esa_shortcut"), relu=False)
@@ -287,12 +286,5 @@ def _in_groups(x: Tensor, kernel: Tensor, bias: Tensor, relu: bool) -> Tensor:
     if octets.takes(x, kernel):
         made: Tensor = OctetConvolution.apply(x, kernel, bias, relu)
         return made
-    side = kernel.shape[2]
-    dilation = point_dilation(x) if side == 1 else 1
-    y = F.conv2d(x, kernel, bias, padding=side // 2, dilation=dilation, groups=_groups(x, kernel))
+    y = conv_same_size(x, kernel, bias)
     return y.relu_() if relu else y
-
-
-def _groups(x: Tensor, kernel: Tensor) -> int:
-    """As many as a kernel leaves of x's channels."""
-    return x.shape[1] // kernel.shape[1]

@@ -27,7 +27,7 @@ from jsnas.branches import branch
 from jsnas.dense_groups import on_diagonal
 from jsnas.network import Graph, OperationSearchModule
 from jsnas.operations import RDBCommon, RDBDil, RDBLight, RDBSep, RDBShallow, Skip, Zero
-from jsnas.point_dilation import point_dilation
+from jsnas.same_size import conv_same_size, point_dilation
 from jsnas.strategy.dilated_depthwise import dilated_depthwise
 from jsnas.strategy.native_operations import has_loops, leave
 from jsnas.strategy.partial_channel import PartialChannelEdge
@@ -141,11 +141,8 @@ def _flat(kernel: Tensor) -> Tensor:
 
 
 def _grouped(x: Tensor, kernel: Tensor) -> Tensor:
-    """A convolution that keeps the size, in as many groups as the kernel leaves of x's channels."""
-    kernel = _flat(kernel)
-    side, groups = kernel.shape[-1], x.shape[1] // kernel.shape[1]
-    dilation = point_dilation(x) if side == 1 else 1
-    return F.conv2d(x, kernel, padding=side // 2, dilation=dilation, groups=groups)
+    """A convolution that keeps the size, each edge and block by itself."""
+    return conv_same_size(x, _flat(kernel))
 
 
 def _points(*terms: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from torch.nn.utils.parametrize import ParametrizationList
 
 from jsnas.fast_end import FastEnd
 from jsnas.network import JointSearchModule, RestorationNetwork
-from jsnas.point_dilation import point_dilation
+from jsnas.same_size import point_dilation
 from jsnas.stand_ins import StandIns
 from jsnas.strategy.attention_kernels import join_kernels
 from jsnas.strategy.candidate_weights import CandidateWeights
