@@ -28,20 +28,11 @@ typedef struct {
     int64_t above, rows;    /* rows before the one at y's first; rows that there are, zeros around them */
 } Input;
 
-/* A sum as Python gives it; the inputs are of 3x3 and 1x1 convolutions, and maps as they are. */
+/* One sum, as Python gives it but for the shape. Kernels hold the outputs of an input beside each other. */
 typedef struct {
-    const Input *inputs;
+    const Input *wide, *points, *plain; /* of 3x3 and 1x1 convolutions; maps as they are; one after the other */
     int64_t wides, pointses, plains;
     const float *U, *kernel, *bias, *gate; /* 6 x 6 x inputs x C; inputs x C; C or NULL; a map like y, or NULL */
-    float *y;
-    int64_t relu;
-} Sum;
-
-/* One sum. Kernels hold the outputs of an input beside each other. */
-typedef struct {
-    const Input *wide, *points, *plain; /* of 3x3 and 1x1 convolutions; maps as they are */
-    int64_t wides, pointses, plains;
-    const float *U, *kernel, *bias, *gate;
     float *y;
     int64_t relu;
     const Shape *shape;
@@ -138,19 +129,10 @@ static void work(void *shared) {
 
 /* Writes the y of one sum or more, all of one shape; later ones may read the y of earlier ones. All channels are multiples
    of 16. Returns 0, or 1 where memory is short. */
-int jsnas_convolution_sums(const Sum *sums, int64_t count, const Shape *shape, Parallel parallel, int64_t threads) {
-    Pass *passes = calloc(count, sizeof(Pass));
-    if (!passes) return 1;
-    for (int64_t k = 0; k < count; k++) {
-        const Sum *sum = sums + k;
-        const Input *points = sum->inputs + sum->wides;
-        passes[k] = (Pass){.wide = sum->inputs, .points = points, .plain = points + sum->pointses, .wides = sum->wides,
-                           .pointses = sum->pointses, .plains = sum->plains, .U = sum->U, .kernel = sum->kernel,
-                           .bias = sum->bias, .gate = sum->gate, .y = sum->y, .relu = sum->relu, .shape = shape};
-    }
+int jsnas_convolution_sums(Pass *passes, int64_t count, const Shape *shape, Parallel parallel, int64_t threads) {
+    for (int64_t k = 0; k < count; k++) passes[k].shape = shape;
     Work all = {.passes = passes, .count = count, .parts = shape->images};
     if (count == 1) all.parts *= ((shape->rows + SIDE - 1) / SIDE) * ((shape->columns + PART - 1) / PART);
     share(work, &all, parallel, threads);
-    free(passes);
     return all.failed;
 }

@@ -47,14 +47,15 @@ class _Input(ctypes.Structure):
     ]
 
 
-class _Sum(ctypes.Structure):
-    """``Sum`` of convolution_sum.c."""
+class _Pass(ctypes.Structure):
+    """``Pass`` of convolution_sum.c."""
 
     _fields_ = [
-        ("inputs", ctypes.c_void_p),
+        *((name, ctypes.c_void_p) for name in ("wide", "points", "plain")),
         *((name, ctypes.c_int64) for name in ("wides", "pointses", "plains")),
         *((name, ctypes.c_void_p) for name in ("U", "kernel", "bias", "gate", "y")),
         ("relu", ctypes.c_int64),
+        ("shape", ctypes.c_void_p),  # found there
     ]
 
 
@@ -108,7 +109,7 @@ class Sum:
 
 def convolution_sums(sums: Sequence[Sum]) -> None:
     """Writes sums of one shape; later ones may read what earlier ones write, which is then still in the cache."""
-    made, kept = (_Sum * len(sums))(), list[object]()  # what the loops read by its address
+    made, kept = (_Pass * len(sums))(), list[object]()  # what the loops read by its address
     for each, one in zip(made, sums, strict=True):
         windows = [*one.wide, *one.points, *(Window(x) for x in one.plain)]
         inputs = (_Input * len(windows))()
@@ -118,8 +119,10 @@ def convolution_sums(sums: Sequence[Sum]) -> None:
             place.above, place.rows = window.above, x.shape[2]
             kept.append(x)
         kept.append(inputs)
-        each.inputs = ctypes.addressof(inputs)
         each.wides, each.pointses, each.plains = len(one.wide), len(one.points), len(one.plain)
+        each.wide = ctypes.addressof(inputs)
+        each.points = each.wide + each.wides * ctypes.sizeof(_Input)
+        each.plain = each.points + each.pointses * ctypes.sizeof(_Input)
         each.U, each.kernel, each.bias, each.gate = map(pointer, (*one.kernels, one.bias, one.gate))
         each.y, each.relu = one.to.data_ptr(), one.relu
     call("jsnas_convolution_sums", sums[0].to, made, len(sums))

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-FORM = 12  # of structures and functions: FORM in common.h
+FORM = 13  # of structures and functions: FORM in common.h
 
 
 class Shape(ctypes.Structure):
