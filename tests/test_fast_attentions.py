@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from gradients import assert_close, values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -35,22 +36,13 @@ def attention_part(names: list[str], channels: int, **blocks: Any) -> AttentionS
     return part
 
 
-def values(part: nn.Module, x: Tensor) -> list[Tensor]:
-    """The last node, the gradient of x, and those of all parameters."""
-    x = x.clone().requires_grad_()
-    y = part(x)
-    dy = torch.randn(y.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64).to(y)
-    return [y, *torch.autograd.grad(y, [x, *part.parameters()], dy)]
-
-
 def check(part: nn.Module, x: Tensor) -> None:
     expected = values(part, x)
     single = copy.deepcopy(part).float()
     with FastAttentions(single):
         found = values(single, x.float())
     assert ("NativeGatedSum" in type(found[0].grad_fn).__name__) == (compiled() and x.shape[1] % 16 == 0)
-    for a, b in zip(found, expected, strict=True):
-        assert (a - b).abs().max() <= 1e-4 * b.abs().max().clamp_min(1)
+    assert_close(found, expected)
 
 
 @pytest.mark.parametrize("name", KNOWN)
@@ -98,8 +90,7 @@ def test_blocks_of_others_beside_ours(other: type[nn.Module]) -> None:
     single = copy.deepcopy(part).float()
     with FastAttentions(single):
         found = values(single, x.float())
-    for a, b in zip(found, expected, strict=True):
-        assert (a - b).abs().max() <= 1e-4 * b.abs().max().clamp_min(1)
+    assert_close(found, expected)
 
 
 def test_other_numbers_keep_the_plain_way() -> None:

@@ -7,6 +7,7 @@ from unittest.mock import patch
 
 import pytest
 import torch
+from gradients import assert_close, values
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -17,14 +18,6 @@ from jsnas.native.library import compiled, suits
 from jsnas.operations import RDBCommon, RDBDil, RDBLight, RDBSep, RDBShallow
 
 DENSE = [RDBCommon, RDBLight, RDBShallow]
-
-
-def values(block: nn.Module, x: Tensor) -> list[Tensor]:
-    """The output, and the gradients of x and of all parameters."""
-    x = x.clone().requires_grad_()
-    y = block(x)
-    dy = torch.randn(y.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64).to(y)
-    return [y, *torch.autograd.grad(y, [x, *block.parameters()], dy)]
 
 
 def distance_from_zero(block: nn.Module, x: Tensor) -> float:
@@ -39,11 +32,6 @@ def distance_from_zero(block: nn.Module, x: Tensor) -> float:
     for hook in hooks:
         hook.remove()
     return min(least)
-
-
-def assert_close(found: list[Tensor], expected: list[Tensor]) -> None:
-    for a, b in zip(found, expected, strict=True):
-        assert (a - b).abs().max() <= 1e-4 * b.abs().max().clamp_min(1)
 
 
 @settings(max_examples=40)
