@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
+import os
 import re
 from collections import Counter
 from pathlib import Path
@@ -45,7 +47,7 @@ class H5Images:
         self.names = [name for file in self._files for name in file.names]
         _check_together(path, self._files, self.names)
         self._places = [(number, k) for number, file in enumerate(self._files) for k in range(len(file.names))]
-        self._maps: list[Pixels | None] = [None] * len(self._files)
+        self._maps: list[tuple[mmap.mmap, Pixels] | None] = [None] * len(self._files)
 
     @classmethod
     def open_for(cls, path: Path, task: Task) -> H5Images:
@@ -114,14 +116,20 @@ class H5Images:
                     raise InputError(f"Image '{name}' ({kind}) in '{path}' is damaged; pack the images again.")
 
     def _view(self, number: int, block: Block) -> Pixels:
-        mapped = self._maps[number]
-        if mapped is None:
-            file = self._files[number]
-            if file_stamp(file.path) != file.stamp:
+        file = self._files[number]
+        mapped, pixels = self._maps[number] or self._map(number)
+        if mapped.size() < file.stamp[1]:  # else the system ends the process where it reads past the file's new end
+            raise InputError(f"'{file.path}' was cut short while it was in use; pack the images again.")
+        return pixels[block.offset : block.end].reshape(block.shape)
+
+    def _map(self, number: int) -> tuple[mmap.mmap, Pixels]:
+        file = self._files[number]
+        with file.path.open("rb") as opened:
+            if file_stamp(os.fstat(opened.fileno())) != file.stamp:
                 raise InputError(f"'{file.path}' was replaced while it was in use; start again.")
-            # As a plain array: slices of the memmap subclass cost more than the pixels of a patch.
-            mapped = self._maps[number] = np.asarray(np.memmap(file.path, dtype=np.uint8, mode="r"))
-        return mapped[block.offset : block.end].reshape(block.shape)
+            mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+        both = self._maps[number] = (mapped, np.frombuffer(mapped, dtype=np.uint8))
+        return both
 
 
 def _files(path: Path) -> list[Path]:

@@ -7,6 +7,7 @@ read, and slicing through h5py is several times slower than slicing the mapped f
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,7 +82,7 @@ def read_index(path: Path) -> H5Index:
                 _blocks(file["hq"]),
                 _blocks(file["lq"]),
                 {kind: [text.decode() for text in file[f"sha256_{kind}"][()]] for kind in ("hq", "lq")},
-                file_stamp(path),
+                file_stamp(path.stat()),
             )
     except InputError:
         raise
@@ -96,9 +97,8 @@ def read_index(path: Path) -> H5Index:
     return index
 
 
-def file_stamp(path: Path) -> tuple[int, int, int]:
+def file_stamp(status: os.stat_result) -> tuple[int, int, int]:
     """Differs between a file and one that took its place."""
-    status = path.stat()
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 

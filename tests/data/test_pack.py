@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import signal
 import subprocess
@@ -220,6 +221,14 @@ def test_a_replaced_file_is_noticed(folder: Path, packed: Path) -> None:
     np.testing.assert_array_equal(mapped.hq(0), before)  # a map keeps the file it was made from
     with pytest.raises(InputError, match="replaced"):
         early.hq(0)
+
+
+def test_a_file_cut_short_while_it_is_read_is_noticed(packed: Path) -> None:
+    images = H5Images(packed)
+    images.hq(0)
+    os.truncate(packed, packed.stat().st_size // 2)  # a page past the end would end the process
+    with pytest.raises(InputError, match="cut short while it was in use"):
+        images.hq(len(images) - 1)
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
