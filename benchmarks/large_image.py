@@ -28,7 +28,7 @@ from jsnas.metrics import quantize
 from jsnas.photographs import photographs, read_for
 from jsnas.restore import restore_array
 from jsnas.restorer import StripRestorer, TileRestorer
-from jsnas.tile_layout import Tiling
+from jsnas.tiles.layout import Tiling
 
 WAYS = ("whole", "strips", "tiles", "onnx")
 

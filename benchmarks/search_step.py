@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.machine import ceiling, machine, seconds
-from jsnas.cuda_graph import WARM_UP
+from jsnas.fast.cuda_graph import WARM_UP
 from jsnas.process import prepare_process
 from jsnas.strategy import PartialChannelDARTS, PartialChannelSettings
 from jsnas.strategy.nni_api import DARTS, Trainer

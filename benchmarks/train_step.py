@@ -24,13 +24,13 @@ from torch import Tensor
 from benchmarks.h5_reading import photo
 from benchmarks.machine import ceiling, in_turns, machine, ratio
 from jsnas.cost import cost_of
-from jsnas.cuda_graph import WARM_UP, RecordedStep
 from jsnas.data.h5 import H5Images
 from jsnas.data.images import write_png
 from jsnas.data.pack import pack
 from jsnas.data.patches import PatchBatches, patch_loader
 from jsnas.export import network_of
-from jsnas.fast_training import FastTraining
+from jsnas.fast.cuda_graph import WARM_UP, RecordedStep
+from jsnas.fast.training.network import FastTraining
 from jsnas.process import prepare_process
 from jsnas.task import Task
 from trainers.patch_loss import patch_loss

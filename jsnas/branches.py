@@ -1,7 +1,7 @@
 """Parts of a network that do not wait for each other, side by side on a GPU.
 
-Only while a step is recorded (``jsnas.cuda_graph``): a recording keeps which operation waits for which, and a GPU that
-replays it fills up with the small ones. Elsewhere parts are computed where their values are asked for.
+Only while a step is recorded (``jsnas.fast.cuda_graph``): a recording keeps which operation waits for which, and a GPU
+that replays it fills up with the small ones. Elsewhere parts are computed where their values are asked for.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from jsnas.network import JSNet
 from jsnas.photographs import random_cuts
 from jsnas.portable import smallest_side
 from jsnas.task import Task
-from jsnas.tile_overlap import TILE, TileOverlap, measure_overlap
+from jsnas.tiles.overlap import TILE, TileOverlap, measure_overlap
 
 SIZES = 10
 LARGEST_TRIED = 200  # input pixels; what differs with the size shows by then, and it takes seconds

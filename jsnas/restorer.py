@@ -1,6 +1,6 @@
 """What restores an image, by the way it computes: strips on CPU or CUDA, tiles on CPU, CUDA or ONNX Runtime.
 
-Strips (``jsnas.tiles``) give the whole image's result and need no overlap; tiles give it to the rounding beyond some
+Strips (``jsnas.strips``) give the whole image's result and need no overlap; tiles give it to the rounding beyond some
 overlap, and are what ONNX Runtime can do.
 """
 
@@ -15,15 +15,15 @@ import torch
 from torch import Tensor
 
 from jsnas.errors import InputError
-from jsnas.fast import FastNetwork, fast_network
+from jsnas.fast.inference.network import FastNetwork, fast_network
 from jsnas.metrics import quantize
 from jsnas.network import JSNet
 from jsnas.onnx_form import OnnxSession
-from jsnas.onnx_tiles import tile_onnx_bytes
-from jsnas.tile_layout import Tiling
-from jsnas.tile_network import TileNetwork, tile_network
-from jsnas.tile_runner import Compute, restore_in_tiles
-from jsnas.tiles import restore_pixels
+from jsnas.strips import restore_pixels
+from jsnas.tiles.layout import Tiling
+from jsnas.tiles.network import TileNetwork, tile_network
+from jsnas.tiles.onnx_file import tile_onnx_bytes
+from jsnas.tiles.runner import Compute, restore_in_tiles
 
 Progress = Callable[[float], None]  # gets the part of the image that is done, 0 to 1
 MOST_WHOLE_PIXELS = 1 << 22  # input pixels that an ONNX file takes in one piece: some 4 GiB

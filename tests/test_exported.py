@@ -18,7 +18,7 @@ from jsnas.certificate import Certificate, certificate_path, random_sizes
 from jsnas.export import export
 from jsnas.exported import export_onnx, export_pt2
 from jsnas.portable import export_program, portable, smallest_side
-from jsnas.tile_overlap import TileOverlap, measure_overlap
+from jsnas.tiles.overlap import TileOverlap, measure_overlap
 
 needs_onnx = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("onnx", "onnxscript", "onnxruntime")),

@@ -20,7 +20,7 @@ from jsnas.onnx_form import OnnxSession
 from jsnas.picture_restore import restore_picture
 from jsnas.restorer import OnnxFileRestorer, Restorer, StripRestorer, TileRestorer
 from jsnas.task import Task
-from jsnas.tile_layout import Tiling
+from jsnas.tiles.layout import Tiling
 from trainers.restore_files import name_outputs
 from trainers.streams import pick_device
 

@@ -19,11 +19,11 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
 
 from jsnas.checkpoint import load_checkpoint, save_checkpoint
-from jsnas.cuda_graph import RecordedStep
 from jsnas.data.patches import PatchBatches, dead_workers_reported, patch_loader
 from jsnas.errors import InputError
 from jsnas.export import network_of
-from jsnas.fast_training import FastTraining
+from jsnas.fast.cuda_graph import RecordedStep
+from jsnas.fast.training.network import FastTraining
 from jsnas.genotype import Genotype
 from jsnas.network import JSNet, NetworkSettings
 from trainers.config import Config

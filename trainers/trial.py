@@ -16,7 +16,7 @@ from lightning_fabric import Fabric
 from jsnas.checkpoint import save_checkpoint
 from jsnas.cost import cost_of
 from jsnas.data.patches import dead_workers_reported, patch_loader
-from jsnas.fast_training import FastTraining
+from jsnas.fast.training.network import FastTraining
 from jsnas.genotype import Genotype
 from jsnas.network import JSNet, NetworkSettings
 from trainers.config import Config

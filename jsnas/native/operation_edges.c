@@ -1,5 +1,5 @@
 /* What all edges that leave a node of an operation part add at their ends, and the gradients, for four mixed channels:
-   the loops of the other files in their order. jsnas/strategy/fast_operations.py says what is computed,
+   the loops of the other files in their order. jsnas/strategy/fast/operations.py says what is computed,
    operation_kernels.py beside it names the kernels; one call in place of thirty leaves Python's lock to the other half
    of a batch. */
 

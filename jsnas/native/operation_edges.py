@@ -11,7 +11,7 @@ from torch import Tensor
 
 from jsnas.native.library import call, pointer
 
-# The kernels in the order of operation_edges.c; jsnas/strategy/operation_kernels.py makes them.
+# The kernels in the order of operation_edges.c; jsnas/strategy/fast/operation_kernels.py makes them.
 OPENING = ("first", "second_x")  # they read the four channels themselves, by torch's convolutions
 KERNELS = (
     *(*OPENING, "second_x1", "inner", "first_end", "second_end"),

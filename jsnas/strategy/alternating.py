@@ -21,8 +21,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from jsnas.cuda_graph import RecordedStep
 from jsnas.errors import InputError
+from jsnas.fast.cuda_graph import RecordedStep
 from jsnas.strategy.gradients import alone, first_order, second_order
 from jsnas.strategy.nni_api import (
     DARTS,

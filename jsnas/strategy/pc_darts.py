@@ -21,7 +21,7 @@ from jsnas.strategy.alternating import (
     DifferentiableSettings,
     DifferentiableStrategy,
 )
-from jsnas.strategy.fast_supernet import FastSupernet
+from jsnas.strategy.fast.supernet import FastSupernet
 from jsnas.strategy.nni_api import LightningModule, ModelSpace
 from jsnas.strategy.partial_channel import (
     MixedAttention,
@@ -45,7 +45,7 @@ class PartialChannelSettings(DifferentiableSettings):
         mask: ``"first"``: the first C/K channels, shuffled afterwards; ``"random"``: drawn anew at each step.
         edge_normalization: Whether the inputs of an operation node are weighted by a softmax of their own.
         second_order: Whether the architecture gradient looks through one unrolled step of the weights.
-        fast: Whether the supernet computes in its fast form (``jsnas.strategy.fast_supernet``), at any precision on
+        fast: Whether the supernet computes in its fast form (``jsnas.strategy.fast.supernet``), at any precision on
             a GPU and at 32-true on a CPU; there, on an even number of threads and with blocks of ours alone, a batch
             goes in two halves at once.
 

@@ -46,7 +46,7 @@ def _restore(words: Sequence[str]) -> None:
     parser.add_argument("--overlap", type=int, help="overlap of tiles in pixels (default: 72)")
     parser.add_argument("--batch", type=int, help="tiles that are computed at once (default: 1)")
     options = parser.parse_args(words)
-    from jsnas.tile_layout import Tiling
+    from jsnas.tiles.layout import Tiling
     from trainers.progress import Progress
     from trainers.restore import open_restorer, restore_files, restore_one
     from trainers.restore_files import find_inputs

@@ -1,0 +1,1 @@
+"""A network for inference, fast: start at ``network``."""

@@ -1,0 +1,1 @@
+"""The supernet of partial-channel DARTS, fast: start at ``supernet``."""
