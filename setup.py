@@ -26,6 +26,8 @@ setup(
         "search_spaces",
         "trainers",
         "trainers.commands",
+        "trainers.experiment",
+        "trainers.tournament",
     ],
     ext_modules=[
         Extension(
@@ -50,7 +52,7 @@ setup(
     package_data={
         "jsnas": ["py.typed", "genotypes/*.json", "paper_tables/*.csv"],
         "search_spaces": ["py.typed"],
-        "trainers": ["py.typed", "configs/*.yaml", "*.js"],
+        "trainers": ["py.typed", "configs/*.yaml", "experiment/*.js"],
     },
     entry_points={"console_scripts": ["jsnas=trainers.cli:main"]},
     # NNI 3.0 is the last NNI, so the ranges say what was tested with it. It declares neither torch nor

@@ -18,10 +18,10 @@ from benchmarks.photograph_data import packed
 from jsnas.paper import TITLES
 from jsnas.task import Task
 from trainers.config_file import load_config
-from trainers.paper_order import paper_order
-from trainers.tournament import tournament
-from trainers.tournament_page import HEAD, standings_rows
-from trainers.tournament_verdict import judge
+from trainers.tournament.page import HEAD, standings_rows
+from trainers.tournament.paper_order import paper_order
+from trainers.tournament.run import tournament
+from trainers.tournament.verdict import judge
 
 COMMAND = "python -m benchmarks.ablations --json benchmarks/ablations.json --page benchmarks/ablations.md"
 SMALL = [

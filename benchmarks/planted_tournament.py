@@ -21,8 +21,8 @@ from benchmarks.photograph_data import SPLIT, packed
 from jsnas.task import Task
 from trainers.config_file import load_config
 from trainers.statistics import NO_DIFFERENCE
-from trainers.tournament import tournament
-from trainers.tournament_verdict import judge
+from trainers.tournament.run import tournament
+from trainers.tournament.verdict import judge
 
 SPACES = {"flat": ("FlatA", "FlatB", "FlatC"), "one better": ("NoisyA", "Clear", "NoisyB")}
 SMALL = [

@@ -16,9 +16,9 @@ from benchmarks.measured_page import make_page, page_parser
 from benchmarks.photograph_data import packed
 from jsnas.task import Task
 from trainers.config_file import load_config
-from trainers.tournament import tournament
-from trainers.tournament_page import chart_file, markdown_page
-from trainers.tournament_verdict import judge
+from trainers.tournament.page import chart_file, markdown_page
+from trainers.tournament.run import tournament
+from trainers.tournament.verdict import judge
 
 COMMAND = "python -m benchmarks.tournament --json benchmarks/tournament.json --page benchmarks/tournament.md"
 

@@ -13,9 +13,9 @@ from benchmarks import jsnet_bench
 from benchmarks.tournament import command
 from jsnas.bench import load_table
 from trainers.config_file import load_config
-from trainers.contestants import contestants_of
-from trainers.tournament_page import chart_file, markdown_page
-from trainers.tournament_verdict import judge
+from trainers.tournament.contestants import contestants_of
+from trainers.tournament.page import chart_file, markdown_page
+from trainers.tournament.verdict import judge
 
 
 @pytest.mark.parametrize("name", ["ablations", "inheritance", "transfer"])

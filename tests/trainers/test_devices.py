@@ -23,7 +23,7 @@ from jsnas.errors import InputError
 from jsnas.genotype import Genotype
 from trainers.config import Config, StrategyConfig
 from trainers.config_file import load_config
-from trainers.experiment_plan import make_plan
+from trainers.experiment.plan import make_plan
 from trainers.launch import on_all_devices, starts_processes
 from trainers.ranks import Ranks
 from trainers.run_folder import RunFolder

@@ -30,16 +30,16 @@ def _tournament(words: Sequence[str]) -> None:
     config = config_of(options, overrides, short)
     out = options.out or Path("runs") / f"{config.to_task().label}-tournament"
     from trainers.compare import with_budget
-    from trainers.paper_order import paper_order
-    from trainers.tournament import tournament
-    from trainers.tournament_page import HEAD, standings_rows, write_pages
-    from trainers.tournament_verdict import judge
+    from trainers.tournament.page import HEAD, standings_rows, write_pages
+    from trainers.tournament.paper_order import paper_order
+    from trainers.tournament.run import tournament
+    from trainers.tournament.verdict import judge
 
     if options.budget is not None:
         config = with_budget(config, options.budget)
 
     if options.nni:
-        from trainers.tournament_trials import play_under_nni
+        from trainers.experiment.tournament_trials import play_under_nni
 
         play_under_nni(config, out, options.port, options.resume)
     content = tournament(config, out, options.resume or options.nni)

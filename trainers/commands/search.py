@@ -100,7 +100,7 @@ def _experiment(words: Sequence[str]) -> None:
         help="whether the page stays when all trials are done (default: in a terminal)",
     )
     options, overrides = parser.parse_known_args(words)
-    from trainers.experiment import Page, experiment, saved_config, view
+    from trainers.experiment.run import Page, experiment, saved_config, view
 
     page = Page(options.port, options.listen_everywhere, not options.no_browser, options.keep_open)
     folder = options.resume or options.view

@@ -14,9 +14,9 @@ from jsnas.report.page_style import STYLE
 from jsnas.report.section import Section
 from jsnas.report.tables import table
 from trainers.catalogue import STRATEGIES
-from trainers.paper_order import paper_order
 from trainers.statistics import CONFIDENCE, Interval
-from trainers.tournament_verdict import LEVEL, Judgement, Standing, judge
+from trainers.tournament.paper_order import paper_order
+from trainers.tournament.verdict import LEVEL, Judgement, Standing, judge
 
 HEAD = (
     "contestant",

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import trainers.bench as bench_module
-import trainers.contestants as contestants_module
+import trainers.tournament.contestants as contestants_module
 from jsnas.bench import Bench, load_table
 from jsnas.data.pack import pack
 from jsnas.errors import DivergedError, InputError
@@ -23,13 +23,13 @@ from trainers.cli import main
 from trainers.compare import FRESH_SEED
 from trainers.config import Config
 from trainers.config_file import load_config
-from trainers.contestants import Contestant, Entry, contestants_of, longer_config, play
-from trainers.paper_order import paper_order
 from trainers.statistics import NO_DIFFERENCE
-from trainers.tournament import tournament
-from trainers.tournament_page import write_pages
-from trainers.tournament_record import entries_of
-from trainers.tournament_verdict import judge
+from trainers.tournament.contestants import Contestant, Entry, contestants_of, longer_config, play
+from trainers.tournament.page import write_pages
+from trainers.tournament.paper_order import paper_order
+from trainers.tournament.record import entries_of
+from trainers.tournament.run import tournament
+from trainers.tournament.verdict import judge
 
 GENOTYPE = Genotype.from_names("sr", ["skip"] * 3, ["ca"], 2)
 

@@ -14,8 +14,8 @@ from typing import Any
 from jsnas.errors import InputError, unknown_name
 from trainers.config import Config
 from trainers.config_file import load_config
-from trainers.experiment_service import load_service, nni_service
-from trainers.experiment_words import choice_in_words, label_in_words
+from trainers.experiment.service import load_service, nni_service
+from trainers.experiment.words import choice_in_words, label_in_words
 
 # NNI's own names, and what each takes besides its defaults ("optimize_mode" is "maximize": a PSNR).
 TUNERS = {"grid": "GridSearch", "random": "Random", "tpe": "TPE", "anneal": "Anneal", "evolution": "Evolution"}
@@ -78,7 +78,7 @@ def make_plan(config: Config, folder: Path) -> Plan:
             )
         shown = {label_in_words(label): _choices(mutable) for label, mutable in space.simplify().items()}
         advisor = {
-            "className": "trainers.experiment_advisor.StrategyAdvisor",
+            "className": "trainers.experiment.advisor.StrategyAdvisor",
             "codeDirectory": str(_package_folder()),
             "classArgs": {"config": str(folder.resolve() / "config.yaml")},
         }
@@ -154,7 +154,7 @@ def _choices(mutable: Any) -> dict[str, Any]:
 
 
 def _package_folder() -> Path:
-    return Path(__file__).resolve().parent.parent
+    return Path(__file__).resolve().parents[2]
 
 
 def _swept(config: Config, key: str, values: Any) -> dict[str, Any]:

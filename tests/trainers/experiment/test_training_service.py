@@ -13,12 +13,12 @@ import yaml
 from jsnas.errors import InputError
 from jsnas.genotype import Genotype
 from trainers.config_file import load_config
-from trainers.experiment_plan import NETWORK, Plan, nni_config, resolved
-from trainers.experiment_service import load_service
-from trainers.experiment_trials import TrialTable
-from trainers.tunnels import Tunnels
+from trainers.experiment.plan import NETWORK, Plan, nni_config, resolved
+from trainers.experiment.service import load_service
+from trainers.experiment.trials import TrialTable
+from trainers.experiment.tunnels import Tunnels
 
-READY = Path(__file__).resolve().parents[2] / "docs" / "training-services"
+READY = Path(__file__).resolve().parents[3] / "docs" / "training-services"
 PLAN = Plan(NETWORK, 3, {"operation 0>1": {"_type": "choice", "_value": ["skip"]}}, {"name": "Random", "classArgs": {}})
 
 
@@ -57,14 +57,16 @@ def test_without_a_file_trials_run_here(tmp_path: Path) -> None:
     service = nni_content(tmp_path, None)["trainingService"]
     assert service["platform"] == "local"
     run = (tmp_path / "run").resolve()
-    assert service["trialCommand"] == f"exec {sys.executable} -m trainers.trial_main --run {run} --kind network"
+    assert (
+        service["trialCommand"] == f"exec {sys.executable} -m trainers.experiment.trial_main --run {run} --kind network"
+    )
 
 
 def test_remote_trials_come_back_through_a_tunnel_unless_an_address_is_given(tmp_path: Path) -> None:
     content = ready("remote", tmp_path)
     service = nni_content(tmp_path, content)["trainingService"]
     assert service["nniManagerIp"] == "127.0.0.1"
-    command = "python3 -m trainers.trial_main --run . --kind network --elsewhere"
+    command = "python3 -m trainers.experiment.trial_main --run . --kind network --elsewhere"
     assert service["trialCommand"] == f"exec /opt/jsnas/bin/{command}"
     assert [machine["host"] for machine in load_service(str(tmp_path / "service.yaml")).tunnelled] == [
         "gpu1.example.org",

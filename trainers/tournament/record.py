@@ -10,9 +10,9 @@ from typing import Any
 from jsnas.errors import InputError
 from jsnas.genotype import Genotype
 from trainers.config import Config
-from trainers.contestants import TABLES, Entry, longer_config
 from trainers.run_record import machine_in_words
 from trainers.streams import open_data
+from trainers.tournament.contestants import TABLES, Entry, longer_config
 
 FORMAT = "jsnas-tournament/1"
 _TEXT = ("task", "reference", "validation", "test")

@@ -46,9 +46,18 @@ class Service:
 
     def trial_command(self, run: Path, kind: str) -> str:
         """The command of a trial: by ``exec``, so that a signal reaches the trial, not a shell."""
-        words = [sys.executable, "-m", "trainers.trial_main", "--run", str(run), "--kind", kind]
+        words = [sys.executable, "-m", "trainers.experiment.trial_main", "--run", str(run), "--kind", kind]
         if self.elsewhere:
-            words = [self._python(), "-m", "trainers.trial_main", "--run", ".", "--kind", kind, "--elsewhere"]
+            words = [
+                self._python(),
+                "-m",
+                "trainers.experiment.trial_main",
+                "--run",
+                ".",
+                "--kind",
+                kind,
+                "--elsewhere",
+            ]
         return "exec " + " ".join(map(shlex.quote, words))
 
     def _python(self) -> str:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from jsnas.errors import InputError
 from trainers.config import Config
-from trainers.contestants import contestants_of
-from trainers.experiment import Page, experiment, saved_config
-from trainers.experiment_plan import ENTRY, TUNERS, Plan
+from trainers.experiment.plan import ENTRY, TUNERS, Plan
+from trainers.experiment.run import Page, experiment, saved_config
 from trainers.run_folder import RunFolder
-from trainers.tournament import check_data
+from trainers.tournament.contestants import contestants_of
+from trainers.tournament.run import check_data
 
 
 def play_under_nni(config: Config, out: Path, port: int | None, resume: bool) -> None:

@@ -20,14 +20,14 @@ from jsnas.errors import InputError
 from jsnas.genotype import Genotype
 from jsnas.sample import genotype_from_sample
 from trainers.config_file import load_config
-from trainers.experiment_advisor import Trials
-from trainers.experiment_engine import explore
-from trainers.experiment_plan import make_plan, nni_config, resolved, with_settings
-from trainers.experiment_trials import TrialTable, trial_folder_name
-from trainers.experiment_words import from_words, in_words
+from trainers.experiment.advisor import Trials
+from trainers.experiment.engine import explore
+from trainers.experiment.plan import make_plan, nni_config, resolved, with_settings
+from trainers.experiment.trial_main import main as trial_main
+from trainers.experiment.trial_worker import FollowedMetrics
+from trainers.experiment.trials import TrialTable, trial_folder_name
+from trainers.experiment.words import from_words, in_words
 from trainers.trial import trial_network
-from trainers.trial_main import main as trial_main
-from trainers.trial_worker import FollowedMetrics
 
 NAMES = st.text("abcdefghijklmnopqrstuvwxyz_", min_size=1)
 EDGES = st.tuples(st.integers(0, 11), st.integers(1, 11))
@@ -278,8 +278,9 @@ def test_the_psnr_of_a_search_is_followed_as_it_is_written(tmp_path: Path) -> No
 def test_a_killed_worker_is_told_in_the_trials_log(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    fake = tmp_path / "trainers"
-    fake.mkdir()
+    fake = tmp_path / "trainers" / "experiment"
+    fake.mkdir(parents=True)
+    (fake.parent / "__init__.py").touch()
     (fake / "__init__.py").touch()
     (fake / "trial_worker.py").write_text("import os, sys\nos.kill(os.getpid(), int(sys.argv[1]))\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))

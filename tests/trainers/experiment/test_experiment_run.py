@@ -98,7 +98,7 @@ class Command:
         while time.monotonic() < end:
             for process in self.processes():
                 try:
-                    if "trainers.trial_worker" in process.cmdline():
+                    if "trainers.experiment.trial_worker" in process.cmdline():
                         return process
                 except psutil.Error:
                     continue

@@ -1,4 +1,4 @@
-"""What NNI starts as a trial: ``python -m trainers.trial_main``.
+"""What NNI starts as a trial: ``python -m trainers.experiment.trial_main``.
 
 It watches over the worker that does the work, so that the trial's log says why even when the worker was killed, as
 happens to a process that takes too much memory. It imports nothing that takes time or memory.
@@ -18,7 +18,7 @@ def main(words: Sequence[str]) -> int:
     Returns:
         Its exit code; NNI shows a trial whose code is not 0 as failed.
     """
-    with subprocess.Popen([sys.executable, "-m", "trainers.trial_worker", *words]) as worker:
+    with subprocess.Popen([sys.executable, "-m", "trainers.experiment.trial_worker", *words]) as worker:
         for number in (signal.SIGINT, signal.SIGTERM):  # NNI tells this process alone to stop
             signal.signal(number, lambda *_: worker.send_signal(signal.SIGINT))
         code = worker.wait()

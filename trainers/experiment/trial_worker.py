@@ -1,4 +1,4 @@
-"""The work of a trial of an experiment: ``python -m trainers.trial_worker``, started by ``trainers.trial_main``.
+"""The work of a trial of an experiment: ``python -m trainers.experiment.trial_worker``, started by ``trial_main``.
 
 It asks NNI for its parameters, trains one network, runs one whole search or plays an entry of a tournament, and
 reports to NNI: the validation PSNR whenever there is one, and at the end PSNR, parameters and multiply-adds.
@@ -33,13 +33,13 @@ from jsnas.process import prepare_process
 from jsnas.sample import genotype_from_sample
 from trainers.config import Config
 from trainers.config_file import load_config
-from trainers.contestants import contestants_of, play
-from trainers.experiment_plan import ENTRY, NETWORK, SEARCH, with_settings
-from trainers.experiment_trials import trial_folder_name
-from trainers.experiment_words import from_words
+from trainers.experiment.plan import ENTRY, NETWORK, SEARCH, with_settings
+from trainers.experiment.trials import trial_folder_name
+from trainers.experiment.words import from_words
 from trainers.plugins import use_plugins
 from trainers.search import quiet_nni, search
-from trainers.tournament import bench_of
+from trainers.tournament.contestants import contestants_of, play
+from trainers.tournament.run import bench_of
 from trainers.trial import run_trial, trial_network
 
 
@@ -106,7 +106,7 @@ def main(words: Sequence[str] | None = None) -> int:
     Returns:
         The exit code; NNI shows a trial whose code is not 0 as failed.
     """
-    parser = argparse.ArgumentParser(prog="python -m trainers.trial_worker", allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog="python -m trainers.experiment.trial_worker", allow_abbrev=False)
     parser.add_argument("--run", type=Path, required=True, help="run folder of the experiment")
     parser.add_argument("--kind", choices=[NETWORK, SEARCH, ENTRY], required=True, help="what a trial is")
     parser.add_argument("--elsewhere", action="store_true", help="the result goes back through NNI alone")

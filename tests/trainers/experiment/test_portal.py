@@ -20,7 +20,7 @@ import pytest
 from nni.experiment.config import AlgorithmConfig, ExperimentConfig
 
 from jsnas.errors import InputError
-from trainers.portal import Portal, usable_port
+from trainers.experiment.portal import Portal, usable_port
 
 
 def _config(folder: Path) -> dict[str, Any]:
@@ -236,7 +236,7 @@ _STARTER = """
 import sys, time
 from pathlib import Path
 from test_portal import _config, _wait_for_trial
-from trainers.portal import Portal
+from trainers.experiment.portal import Portal
 folder = Path(sys.argv[1])
 portal = Portal(folder, "probe4", 0)
 portal.start("create", _config(folder))
@@ -247,7 +247,7 @@ time.sleep(600)
 
 
 def test_the_manager_stops_when_its_starter_is_killed(tmp_path: Path) -> None:
-    path = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[2])])
+    path = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[3])])
     with subprocess.Popen(
         [sys.executable, "-c", _STARTER, str(tmp_path / "nni")],
         stdout=subprocess.PIPE,

@@ -227,8 +227,10 @@ class Portal:
             "entry": entry,
         }
         here = [str(Path(p).absolute()) for p in sys.path]  # "" is the current folder
-        ours = str(Path(__file__).absolute().parent.parent)
-        preload = str(resources.files("trainers") / "portal_preload.js").replace("\\", "\\\\").replace('"', '\\"')
+        ours = str(Path(__file__).absolute().parents[2])
+        preload = (
+            str(resources.files("trainers.experiment") / "portal_preload.js").replace("\\", "\\\\").replace('"', '\\"')
+        )
         local = (
             f"{os.environ['NO_PROXY']},localhost,{LOOPBACK}" if os.environ.get("NO_PROXY") else f"localhost,{LOOPBACK}"
         )

@@ -13,12 +13,12 @@ from typing import Any
 from jsnas.bench import Bench
 from jsnas.errors import InputError
 from trainers.config import Config
-from trainers.contestants import Contestant, Entry, contestants_of, longer_config, play
 from trainers.progress import Progress
 from trainers.run_folder import RunFolder
 from trainers.search import quiet_nni
 from trainers.streams import open_data, patch_stream
-from trainers.tournament_record import record_of
+from trainers.tournament.contestants import Contestant, Entry, contestants_of, longer_config, play
+from trainers.tournament.record import record_of
 
 Play = Callable[[Contestant, int], Entry]
 
@@ -33,7 +33,7 @@ def tournament(config: Config, out: Path, resume: bool = False, play_one: Play |
         play_one: What plays an entry; by default searches and trainings.
 
     Returns:
-        What ``tournament.json`` holds; ``trainers.tournament_verdict`` judges it.
+        What ``tournament.json`` holds; ``trainers.tournament.verdict`` judges it.
 
     Raises:
         InputError: If a setting, a contestant, the data or the folder cannot be used.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from jsnas.paper import table
 from trainers.statistics import kendall
-from trainers.tournament_verdict import Judgement
+from trainers.tournament.verdict import Judgement
 
 DATASETS = ("Set5", "Set14")  # those that Tables 2 to 5 all have
 

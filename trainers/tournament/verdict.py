@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from jsnas.errors import InputError
-from trainers.contestants import Entry
 from trainers.statistics import (
     NO_DIFFERENCE,
     Interval,
@@ -20,7 +19,8 @@ from trainers.statistics import (
     significant,
     verdict,
 )
-from trainers.tournament_record import entries_of
+from trainers.tournament.contestants import Entry
+from trainers.tournament.record import entries_of
 
 LEVEL = 0.01  # chance, at most, that a tournament without any difference shows one (Holm's correction over all)
 

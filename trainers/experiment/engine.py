@@ -14,7 +14,7 @@ from jsnas.errors import InputError
 from jsnas.strategy.nni_api import FinalMetricEvent, ModelStatus, TrainingEndEvent
 from trainers.budget import Budget, make_budget
 from trainers.config_file import load_config
-from trainers.experiment_advisor import Trials
+from trainers.experiment.advisor import Trials
 from trainers.plugins import use_plugins
 from trainers.search import build_space
 from trainers.strategies import make_strategy

@@ -25,12 +25,12 @@ from jsnas.sample import sample_from_genotype
 from trainers.budget import Budget, budget_sentence, make_budget
 from trainers.config import Config
 from trainers.config_file import load_config
-from trainers.experiment_plan import NETWORK, Plan, make_plan, nni_config, resolved
-from trainers.experiment_service import load_service
-from trainers.experiment_trials import TrialTable
-from trainers.portal import EVERYWHERE_WARNING, Portal
+from trainers.experiment.plan import NETWORK, Plan, make_plan, nni_config, resolved
+from trainers.experiment.portal import EVERYWHERE_WARNING, Portal
+from trainers.experiment.service import load_service
+from trainers.experiment.trials import TrialTable
+from trainers.experiment.tunnels import Tunnels
 from trainers.run_folder import RunFolder
-from trainers.tunnels import Tunnels
 
 _POLL_SECONDS = 1.0
 

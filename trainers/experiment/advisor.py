@@ -17,7 +17,7 @@ from typing import Any
 from nni.runtime.msg_dispatcher_base import MsgDispatcherBase
 from nni.runtime.tuner_command_channel import CommandType
 
-from trainers.experiment_words import in_words
+from trainers.experiment.words import in_words
 
 # torch and NNI's architecture search take seconds to import, and NNI gives a tuner ten to report: see `_explore`.
 
@@ -83,7 +83,7 @@ class StrategyAdvisor(MsgDispatcherBase):
 
     def _explore(self) -> None:
         try:
-            from trainers.experiment_engine import explore
+            from trainers.experiment.engine import explore
 
             explore(self.config_path, self.trials)
             self.send(CommandType.NoMoreTrialJobs, "")
