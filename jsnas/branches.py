@@ -17,9 +17,9 @@ from torch.utils._pytree import tree_leaves
 
 T = TypeVar("T")
 
-# The free streams of the recording that goes on, if one does; a process has one at a time. A plain list, because
-# torch.compile cannot read a ContextVar. Beside it the thread that records: others compute as elsewhere.
-_recording: list[tuple[int, list[torch.cuda.Stream]]] = []
+# Of the recording that goes on, if one does, the streams that are free and all; a process has one at a time. A plain
+# list, because torch.compile cannot read a ContextVar. Beside it the thread that records: others compute as elsewhere.
+_recording: list[tuple[int, list[torch.cuda.Stream], list[torch.cuda.Stream]]] = []
 
 
 def branch(compute: Callable[[], T]) -> Callable[[], T]:
@@ -33,11 +33,14 @@ def branch(compute: Callable[[], T]) -> Callable[[], T]:
     """
     if not _recording:
         return compute
-    thread, free = _recording[-1]
+    thread, free, made = _recording[-1]
     if thread != threading.get_ident():
         return compute
     here = torch.cuda.current_stream()
-    side = free.pop() if free else torch.cuda.Stream(here.device)  # type: ignore[no-untyped-call]
+    if not free:
+        free.append(torch.cuda.Stream(here.device))  # type: ignore[no-untyped-call]
+        made.append(free[-1])
+    side = free.pop()
     side.wait_stream(here)
     with torch.cuda.stream(side):
         value = compute()
@@ -52,11 +55,22 @@ def branch(compute: Callable[[], T]) -> Callable[[], T]:
 
 @contextlib.contextmanager
 def branches_apart() -> Iterator[None]:
-    """Within, branches run on streams of their own; the current stream is being recorded."""
-    _recording.append((threading.get_ident(), []))
+    """Within, branches run on streams of their own; the current stream is being recorded.
+
+    Where an error leaves some unfinished, the current stream waits for them all: else CUDA could not end the recording,
+    and torch would keep its memory.
+    """
+    made: list[torch.cuda.Stream] = []
+    _recording.append((threading.get_ident(), [], made))
+    here = torch.cuda.current_stream()
     try:
         with _Crossings():  # type: ignore[no-untyped-call]
             yield
+    except BaseException:
+        with contextlib.suppress(RuntimeError):  # the recording may be beyond that
+            for side in made:
+                here.wait_stream(side)
+        raise
     finally:
         _recording.pop()
 

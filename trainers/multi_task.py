@@ -19,6 +19,7 @@ from torch import Tensor
 from jsnas.data.patches import dead_workers_reported, patch_loader
 from jsnas.errors import InputError
 from jsnas.genotype import Genotype
+from jsnas.strategy.moments import lay_out_moments
 from jsnas.strategy.multi_task import TaskModule, share_weights, shared_optimizer
 from search_spaces import JointSearchSpace
 from trainers.budget import Budget, make_budget
@@ -129,7 +130,8 @@ def _opened(
     device, s, workers = pick_device(config.device), config.search, worker_count(config)
 
     def batches(images: str, start: int, end: int) -> Iterator[Any]:
-        for batch in patch_loader(patch_stream(data, config, images), start, end, workers):
+        stream = patch_stream(data, config, images)
+        for batch in patch_loader(stream, start, end, workers, pinned=device.type == "cuda"):
             yield tuple(tensor.to(device, non_blocking=True) for tensor in batch)
 
     warmup, total = s.weight_warmup_iters, s.total_iter
@@ -168,6 +170,7 @@ def _search(
         part.run.rewind(first)
     if state is not None:
         optimizer.load_state_dict(state["weight_optimizer"])
+        lay_out_moments(optimizer)
         for group in optimizer.param_groups:
             group["lr"] = s.learning_rate  # which may be lowered after a loss that diverged
         restore_random_states(state["random"])

@@ -58,14 +58,18 @@ class RecordedStep:
             batch: On the device.
         """
         if self._refused:
-            return self._step(*batch)
+            return self._plainly(batch)
         condition = self._condition_for(batch)
         if not _same(condition, self._condition):
             self._condition, self._taken, self._graph = condition, 0, None
         if self._graph is None and self._taken < WARM_UP:
             self._taken += 1
             before = HostState(self._module)
-            outputs = self._take(batch)
+            current = torch.cuda.current_stream(self._stream.device)
+            self._stream.wait_stream(current)
+            with torch.cuda.stream(self._stream):
+                outputs = self._plainly(batch)
+            current.wait_stream(self._stream)
             if reason := before.changed():
                 self._refuse(reason)
             return outputs
@@ -77,7 +81,7 @@ class RecordedStep:
                 torch.cuda.set_stream(current)  # torch does not, where a recording cannot be ended
                 self._refuse(_cause(error))
         if self._graph is None:  # out of the handler, which holds what the failed attempt has computed
-            return self._step(*batch)
+            return self._plainly(batch)
         for kept, new in zip(self._inputs, batch, strict=True):
             kept.copy_(new, non_blocking=True)
         self._graph.replay()
@@ -87,14 +91,10 @@ class RecordedStep:
         self._refused, self._graph, self._inputs, self._outputs = True, None, [], ()
         warnings.warn(f"A step could not be recorded as a CUDA graph, so it is slower: {reason}", stacklevel=3)
 
-    def _take(self, batch: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """A step as it is."""
-        current = torch.cuda.current_stream(self._stream.device)
-        self._stream.wait_stream(current)
-        with torch.cuda.stream(self._stream), self._settings(), measured_convolutions():
-            outputs = self._step(*batch)
-        current.wait_stream(self._stream)
-        return outputs
+    def _plainly(self, batch: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """A step as it is, on the current stream."""
+        with self._settings(), measured_convolutions():
+            return self._step(*batch)
 
     def _record(self, batch: Sequence[Tensor]) -> None:
         self._inputs = [torch.empty_like(t, device=self._stream.device) for t in batch]

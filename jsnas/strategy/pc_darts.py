@@ -21,7 +21,8 @@ from jsnas.strategy.alternating import (
     DifferentiableSettings,
     DifferentiableStrategy,
 )
-from jsnas.strategy.fast.supernet import FastSupernet
+from jsnas.strategy.fast.supernet import FastSupernet, lay_out
+from jsnas.strategy.moments import lay_out_moments
 from jsnas.strategy.nni_api import LightningModule, ModelSpace
 from jsnas.strategy.partial_channel import (
     MixedAttention,
@@ -88,7 +89,7 @@ class PartialChannelModule(AlternatingModule):
         """
         super().setup(stage)
         if self.trainer.world_size > 1 and self._takes_fast_form(self.trainer.strategy.root_device):
-            self.training_module.model.to(memory_format=torch.channels_last)
+            lay_out(self.training_module.model, self.trainer.strategy.root_device)
 
     def _takes_fast_form(self, device: torch.device) -> bool:
         # torch's channels-last gradient of a dilated depthwise convolution of 4 channels is NaN in bfloat16 on a CPU.
@@ -103,6 +104,8 @@ class PartialChannelModule(AlternatingModule):
         if self._takes_fast_form(self.device):
             halves = self.trainer.world_size == 1 and torch.get_num_threads() % 2 == 0
             self._fast = FastSupernet(self.training_module.model, halves)
+        for optimizer in self.trainer.optimizers:  # whose state may be loaded by now
+            lay_out_moments(optimizer)
 
     def on_train_end(self) -> None:
         """Takes the fast form out."""

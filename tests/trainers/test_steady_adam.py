@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from jsnas.strategy.moments import lay_out_moments
 from trainers.steady_adam import SteadyAdam
 
 
@@ -82,3 +83,21 @@ def test_its_steps_are_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
     move(models[0], optimizers[0], 1, 1)
     with pytest.raises(TypeError):
         move(models[0], optimizers[0], 2, 2)
+
+
+@pytest.mark.parametrize("before", [torch.channels_last, torch.contiguous_format])
+def test_a_state_from_where_weights_lay_otherwise_is_laid_out_as_they_are(before: torch.memory_format) -> None:
+    models, optimizers = both(0.1)
+    after = torch.contiguous_format if before is torch.channels_last else torch.channels_last
+    models[0].to(memory_format=before)
+    for seed in range(3):
+        for model, optimizer in zip(models, optimizers, strict=True):
+            move(model, optimizer, 1, seed)
+    models[0].to(memory_format=after)
+    optimizers[0].load_state_dict(copy.deepcopy(optimizers[0].state_dict()))
+    lay_out_moments(optimizers[0])
+    for seed in range(3, 6):
+        for model, optimizer in zip(models, optimizers, strict=True):
+            move(model, optimizer, 1, seed)
+    for ours, theirs in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-7)

@@ -45,18 +45,19 @@ class FastSupernet:
     """The fast form in place of the parts of all modules that it can stand for.
 
     Args:
-        supernet: A space that ``PartialChannelDARTS`` has mutated. Its weights become channels-last.
+        supernet: A space that ``PartialChannelDARTS`` has mutated, on one device. ``lay_out`` lays out its weights.
         in_halves: Whether passes that learn go in two halves of the batch, each on half of torch's threads. They do
             only on a CPU, and where every module is known to treat each image on its own.
     """
 
     def __init__(self, supernet: nn.Module, in_halves: bool = False) -> None:
-        supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's types
         self._in_place = contextlib.ExitStack()
         self._attentions: list[FastAttentionGraph] = []
         self._operations: list[FastOperationPart] = []
         parameters: dict[str, Tensor] = dict(supernet.named_parameters())
-        on_cpu = all(p.device.type == "cpu" for p in parameters.values())
+        device = next(iter(parameters.values())).device
+        on_cpu = device.type == "cpu"
+        lay_out(supernet, device)
         suits_halves = in_halves and on_cpu and all(map(_knows_one_image, supernet.modules()))
         self._halves = Halves(torch.get_num_threads()) if suits_halves else None
         self._points: list[nn.Conv2d] = []
@@ -108,17 +109,21 @@ class FastSupernet:
         """A pass of the supernet that begins with all kernels, and goes in halves where it should."""
 
         def with_kernels(x: Tensor) -> Tensor:
-            self._make_kernels(x.device.type)
-            if self._halves is None or not torch.is_grad_enabled() or len(x) < 2:
-                return forward(x)
-            leaves = self._architecture + (self._weights if self._weights_learn else [])
             parts: list[FastOperationPart | FastAttentionGraph] = [*self._operations, *self._attentions]
-            kernels = [tensor for part in parts for here in part.kernels for tensor in here.values()]
-            for part in parts:
-                # Leaves of both halves: what led to the kernels has its gradient once, from the sum.
-                part.kernels = [{name: _leaf(tensor) for name, tensor in here.items()} for here in part.kernels]
-            inner = [tensor for part in parts for here in part.kernels for tensor in here.values()]
-            return self._halves(forward, x, kernels + leaves, inner + leaves)
+            self._make_kernels(x.device.type)
+            try:
+                if self._halves is None or not torch.is_grad_enabled() or len(x) < 2:
+                    return forward(x)
+                leaves = self._architecture + (self._weights if self._weights_learn else [])
+                kernels = [tensor for part in parts for here in part.kernels for tensor in here.values()]
+                for part in parts:
+                    # Leaves of both halves: what led to the kernels has its gradient once, from the sum.
+                    part.kernels = [{name: _leaf(tensor) for name, tensor in here.items()} for here in part.kernels]
+                inner = [tensor for part in parts for here in part.kernels for tensor in here.values()]
+                return self._halves(forward, x, kernels + leaves, inner + leaves)
+            finally:  # kept longer they would keep what they were made by, which belongs to the stream of this pass
+                for part in parts:
+                    part.kernels = []
 
         return with_kernels
 
@@ -139,6 +144,27 @@ class FastSupernet:
 
     def _put(self, module: nn.Module, fast: Any) -> None:
         self._in_place.enter_context(StandIns([(module, "forward", fast)]))
+
+
+def lay_out(supernet: nn.Module, device: torch.device) -> None:
+    """Gives weights the layout that they are read in: channels-last, or contiguous where kernels are made of them.
+
+    On a GPU a gradient of another layout than its weight's is copied, one by one. On a CPU all are channels-last.
+
+    Args:
+        supernet: A space that ``PartialChannelDARTS`` has mutated.
+        device: Where it will learn.
+    """
+    supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's types
+    if device.type == "cpu":
+        return
+    for module in supernet.modules():
+        if isinstance(module, JointSearchModule):
+            operation: Any = module.operation_part
+            attention: Any = module.attention_part
+            for part, suits in ((operation, suits_operations), (attention, suits_attentions)):
+                for parameter in part.graph.edges.parameters() if suits(part) else ():
+                    parameter.data = parameter.data.contiguous()
 
 
 def _leaf(tensor: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from jsnas.strategy import PartialChannelDARTS, PartialChannelSettings
 from jsnas.strategy.fast.halves import Halves
 from jsnas.strategy.fast.operation_kernels import make_kernels
 from jsnas.strategy.fast.operations import FastOperationPart
-from jsnas.strategy.fast.supernet import FastSupernet
+from jsnas.strategy.fast.supernet import FastSupernet, lay_out
 from jsnas.strategy.partial_channel import MixedEdge, WeightedNode
 from search_spaces import AttentionSearchSpace, JointSearchSpace, OperationSearchSpace
 
@@ -151,8 +151,25 @@ def test_the_way_of_a_gpu(make: Any, settings: dict[str, Any], monkeypatch: pyte
     x = 255 * torch.rand(2, 3 if network.task_name == "sr" else 1, 17, 22, dtype=torch.float64)
     plain = values(network, x)
     FastSupernet(network)
+    lay_out(network, torch.device("cuda"))
     monkeypatch.setattr(torch.Tensor, "is_cuda", True)
     assert_equal(values(network, x), plain)
+
+
+def test_most_gradients_come_as_their_weights_lie_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of other strides is copied, a step of microseconds each."""
+    network = supernet(JointSearchSpace("sr", 2, **SMALL))
+    FastSupernet(network)
+    lay_out(network, torch.device("cuda"))
+    alike: list[bool] = []
+    for weight in network.parameters():
+        sides = [k for k, side in enumerate(weight.shape) if side > 1]
+        weight.register_hook(
+            lambda g, w=weight, k=sides: alike.append([g.stride(i) for i in k] == [w.stride(i) for i in k])
+        )
+    monkeypatch.setattr(torch.Tensor, "is_cuda", True)
+    network(torch.rand(2, 3, 17, 22, dtype=torch.float64)).sum().backward()
+    assert len(alike) > 500 and sum(alike) > 0.95 * len(alike)
 
 
 @pytest.mark.parametrize(("channels", "partial"), [(4, 1), (4, 2), (4, 4), (8, 2), (8, 4), (16, 4), (20, 4), (32, 2)])
