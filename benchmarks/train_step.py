@@ -29,11 +29,11 @@ from jsnas.data.images import write_png
 from jsnas.data.pack import pack
 from jsnas.data.patches import PatchBatches, patch_loader
 from jsnas.export import network_of
-from jsnas.fast.cuda_graph import WARM_UP, RecordedStep
-from jsnas.fast.training.network import FastTraining
+from jsnas.fast.cuda_graph import WARM_UP
 from jsnas.process import prepare_process
 from jsnas.task import Task
-from trainers.patch_loss import patch_loss
+from trainers.config_file import load_config
+from trainers.learning_step import LearningStep, fabric_of
 
 X2 = Task("sr", scale=2)
 
@@ -42,25 +42,12 @@ def measure(
     batch_size: int, patch: int, iterations: int, rounds: int, workers: int, device: torch.device, bf16: bool
 ) -> dict[str, Any]:
     torch.manual_seed(0)
-    network = network_of("jsnet-sr", scale=2).to(device)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's types
-    optimizer = torch.optim.Adam(network.parameters(), lr=2e-4, fused=True)
-
-    fast_form = FastTraining(network, device)
-
-    def learn(lq: Tensor, hq: Tensor) -> tuple[Tensor]:
-        lq, hq = (t.to(memory_format=torch.channels_last) for t in (lq, hq))
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16), fast_form:
-            loss = patch_loss(network, (lq, hq))
-        optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        optimizer.step()
-        return (loss.detach(),)
-
-    take = RecordedStep(learn, [optimizer], network, device) if device.type == "cuda" else learn
+    config = load_config("sr-x2", [f"--device={device}", f"--precision={'bf16-mixed' if bf16 else '32-true'}"])
+    network = network_of("jsnet-sr", scale=2)
+    learn = LearningStep(network, config, fabric_of(config))
 
     def step(batch: tuple[Tensor, Tensor]) -> None:
-        take(*(t.to(device, non_blocking=True) for t in batch))
+        learn(batch, config.train.learning_rate)
 
     with tempfile.TemporaryDirectory() as temporary:
         folder, h5_path = Path(temporary) / "images", Path(temporary) / "images.h5"

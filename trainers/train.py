@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
 
@@ -22,8 +21,6 @@ from jsnas.checkpoint import load_checkpoint, save_checkpoint
 from jsnas.data.patches import PatchBatches, dead_workers_reported, patch_loader
 from jsnas.errors import InputError
 from jsnas.export import network_of
-from jsnas.fast.cuda_graph import RecordedStep
-from jsnas.fast.training.network import FastTraining
 from jsnas.genotype import Genotype
 from jsnas.network import JSNet, NetworkSettings
 from trainers.config import Config
@@ -31,17 +28,17 @@ from trainers.gallery import Gallery
 from trainers.inherit import start_from_supernet, write_inheritance
 from trainers.interrupt import StopRequest
 from trainers.launch import on_all_devices, starts_processes
+from trainers.learning_step import LearningStep, fabric_of
 from trainers.loss_meter import LossMeter, resuming_advice
 from trainers.model_card import NAME as CARD_NAME
 from trainers.model_card import ModelCard
-from trainers.patch_loss import patch_loss
 from trainers.plugins import use_plugins
 from trainers.progress import Progress
 from trainers.ranks import Ranks
 from trainers.report import LiveReport
 from trainers.run_folder import RunFolder
 from trainers.state import load_state_of, random_states, restore_random_states, save_state
-from trainers.streams import Data, open_data, patch_stream, pick_device, worker_count
+from trainers.streams import Data, open_data, patch_stream, worker_count
 from trainers.validate import validation_psnr
 
 
@@ -102,26 +99,15 @@ def _train(config: Config, out: Path, resume: bool, page: LiveReport | None = No
 def _fit(
     network: JSNet, config: Config, data: Data, stream: PatchBatches, run: RunFolder, resume: bool, ranks: Ranks
 ) -> None:
-    device, total = pick_device(config.device), config.train.total_iter
-    fabric = Fabric(
-        accelerator="gpu" if device.type == "cuda" else device.type,
-        devices=config.devices if device.index is None else [device.index],
-        num_nodes=config.num_nodes,
-        strategy=DDPStrategy(find_unused_parameters=_leaves_some_out(network)) if ranks.count > 1 else "auto",
-        precision=config.precision,  # type: ignore[arg-type]  # checked by the config
-    )
+    total = config.train.total_iter
+    unused = ranks.count > 1 and _leaves_some_out(network)
+    fabric = fabric_of(config, DDPStrategy(find_unused_parameters=unused) if ranks.count > 1 else "auto")
     if ranks.count > 1:
         fabric.launch()
         ranks.connect()
-    adam = torch.optim.Adam(
-        network.parameters(), lr=config.train.learning_rate, betas=config.train.betas, eps=config.train.eps, fused=True
-    )
-    # The same numbers, and convolutions need no copies. torch lacks this overload in its types.
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    model, optimizer = fabric.setup(network, adam)
+    step = LearningStep(network, config, fabric)
     average = copy.deepcopy(network).requires_grad_(False) if config.train.ema_decay else None
 
-    fast_form = FastTraining(network, fabric.device)
     card, gallery = ModelCard(network, data, config), Gallery(data)
     first, best_psnr = 0, -math.inf
     losses = LossMeter(fabric.device, resuming_advice("train.learning_rate"), ranks)
@@ -130,25 +116,13 @@ def _fit(
         first, best_psnr = int(state["iteration"]), float(state["best_psnr"])
         losses.load_state(state)
         network.load_state_dict(state["network"])
-        optimizer.load_state_dict(state["optimizer"])
+        step.optimizer.load_state_dict(state["optimizer"])
         if average is not None:
             average.load_state_dict(state["average"])
         restore_random_states(state["random"])
     run.rewind(first)
     ranks.check_start(data.images.sha256(), run.path, first)
 
-    def step(lq: Tensor, hq: Tensor) -> tuple[Tensor]:
-        lq, hq = (t.to(memory_format=torch.channels_last) for t in (lq, hq))
-        with fast_form:
-            loss = patch_loss(model, (lq, hq))
-        optimizer.zero_grad(set_to_none=True)
-        fabric.backward(loss)
-        optimizer.step()
-        return (loss.detach(),)
-
-    # Gradients scaled for 16-mixed are looked at by the host in every step.
-    records = fabric.device.type == "cuda" and ranks.count == 1 and config.precision != "16-mixed"
-    take = RecordedStep(step, [adam], network, fabric.device) if records else step
     batches = patch_loader(stream, first, total, worker_count(config), pinned=fabric.device.type == "cuda")
     with (
         Progress("train", total, done=first, shown=ranks.first) as progress,
@@ -156,10 +130,8 @@ def _fit(
         dead_workers_reported(),
     ):
         for iteration, batch in enumerate(batches, start=first + 1):
-            for group in optimizer.param_groups:
-                group["lr"] = config.train.learning_rate * 0.5 ** ((iteration - 1) // config.train.halve_every)
-            loss = take(*(t.to(fabric.device, non_blocking=True) for t in batch))[0]
-            losses.add(loss)
+            rate = config.train.learning_rate * 0.5 ** ((iteration - 1) // config.train.halve_every)
+            losses.add(step(batch, rate))
             if average is not None:
                 _update_average(average, network, config.train.ema_decay, iteration)
 
@@ -177,7 +149,7 @@ def _fit(
                         gallery.write(run, iteration)
             if validates or iteration % config.logger.print_freq == 0:
                 metrics["loss"] = losses.read(iteration)
-                metrics["learning_rate"] = optimizer.param_groups[0]["lr"]
+                metrics["learning_rate"] = rate
                 run.log(iteration, **metrics)
                 shown["loss"] = metrics["loss"]
             if iteration == total or stopping or iteration % config.logger.save_checkpoint_freq == 0:
@@ -185,7 +157,7 @@ def _fit(
                 losses.check(iteration, network.state_dict().values())
                 content: dict[str, Any] = {
                     "network": network.state_dict(),
-                    "optimizer": optimizer.state_dict(),
+                    "optimizer": step.optimizer.state_dict(),
                     "average": average.state_dict() if average is not None else {},
                     "best_psnr": best_psnr,
                     **losses.state(),

@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from lightning_fabric import Fabric
 
 from jsnas.checkpoint import save_checkpoint
 from jsnas.cost import cost_of
 from jsnas.data.patches import dead_workers_reported, patch_loader
-from jsnas.fast.training.network import FastTraining
 from jsnas.genotype import Genotype
 from jsnas.network import JSNet, NetworkSettings
 from trainers.config import Config
+from trainers.learning_step import LearningStep, fabric_of
 from trainers.loss_meter import LossMeter
-from trainers.patch_loss import patch_loss
 from trainers.plugins import use_plugins
 from trainers.run_folder import RunFolder
 from trainers.streams import open_data, patch_stream, pick_device, worker_count
@@ -69,37 +67,21 @@ def _run_trial(
     start = time.monotonic()
     use_plugins(config)
     data = open_data(config)
-    device = pick_device(config.device)
+    pick_device(config.device)  # before a folder is made
     torch.manual_seed(config.manual_seed)
     network = trial_network(config, genotype)
     cost = cost_of(network)
     with RunFolder(out, config, "trial", resume=False) as run, dead_workers_reported():
         run.write_text("genotype.json", genotype.to_json())
-        fabric = Fabric(
-            accelerator="gpu" if device.type == "cuda" else device.type,
-            devices=1 if device.index is None else [device.index],
-            precision=config.precision,  # type: ignore[arg-type]  # checked by the config
-        )
+        fabric = fabric_of(replace(config, devices=1, num_nodes=1))
         t, total = config.train, config.search.trial_iter
         halve_every = max(1, round(t.halve_every * total / t.total_iter))
-        model, optimizer = fabric.setup(
-            network, torch.optim.Adam(network.parameters(), lr=t.learning_rate, betas=t.betas, eps=t.eps, fused=True)
-        )
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's types
-        fast_form = FastTraining(network, fabric.device)
-        batches = patch_loader(patch_stream(data, config, "weights"), 0, total, worker_count(config))
+        step = LearningStep(network, config, fabric)
+        stream, pinned = patch_stream(data, config, "weights"), fabric.device.type == "cuda"
+        batches = patch_loader(stream, 0, total, worker_count(config), pinned)
         losses = LossMeter(fabric.device, "try a lower train.learning_rate, or precision 32-true.")
         for iteration, batch in enumerate(batches, start=1):
-            for group in optimizer.param_groups:
-                group["lr"] = t.learning_rate * 0.5 ** ((iteration - 1) // halve_every)
-            lq, hq = (tensor.to(fabric.device, non_blocking=True) for tensor in batch)
-            lq, hq = (tensor.to(memory_format=torch.channels_last) for tensor in (lq, hq))
-            with fast_form:
-                loss = patch_loss(model, (lq, hq))
-            optimizer.zero_grad(set_to_none=True)
-            fabric.backward(loss)
-            optimizer.step()
-            losses.add(loss)
+            losses.add(step(batch, t.learning_rate * 0.5 ** ((iteration - 1) // halve_every)))
             last = iteration == total
             validates = last or (config.val.val_freq > 0 and iteration % config.val.val_freq == 0)
             if validates or iteration % config.logger.print_freq == 0:

@@ -10,6 +10,7 @@ import torch
 import trainers.train as recipe
 from jsnas import load_checkpoint
 from jsnas.errors import InputError
+from trainers import learning_step
 from trainers.config_file import load_config
 from trainers.loss_meter import LossMeter
 from trainers.restoration_module import RestorationModule
@@ -26,7 +27,7 @@ def config_of(tiny: Path, *overrides: str):
 def test_a_training_stops_at_the_step_and_keeps_what_was_good(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float
 ) -> None:
-    original, calls = recipe.patch_loss, []
+    original, calls = learning_step.patch_loss, []
 
     def diverging(model, batch):
         calls.append(1)
@@ -34,7 +35,7 @@ def test_a_training_stops_at_the_step_and_keeps_what_was_good(
 
     frequencies = ["--logger.print_freq=100", "--logger.save_checkpoint_freq=2", "--val.val_freq=4"]
     with monkeypatch.context() as patch:
-        patch.setattr(recipe, "patch_loss", diverging)
+        patch.setattr(learning_step, "patch_loss", diverging)
         with pytest.raises(InputError, match=r"in iteration 5; .*lower train\.learning_rate.*--resume"):
             recipe.train(config_of(tiny, *frequencies), tmp_path / "run")
     state = load_newest_state(tmp_path / "run" / "states")
