@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from jsnas.fast.inference.steps import EnlargedGate
+from jsnas.fast.inference.gated_sum import EnlargedGate
 from jsnas.native import esa
 from jsnas.native.library import compiled, last
 

@@ -28,22 +28,10 @@ from jsnas.attentions import (
     SkipAttention,
     SpatialAttention,
 )
+from jsnas.fast.inference.convolution_sum import Convolution, ConvolutionSum, Split
+from jsnas.fast.inference.gated_sum import ConvolutionGate, EnlargedGate, Gate, GatedSum, MapGate
 from jsnas.fast.inference.rows import Source, Step
-from jsnas.fast.inference.steps import (
-    ChannelExtremes,
-    Convolution,
-    ConvolutionGate,
-    ConvolutionSum,
-    EnlargedGate,
-    Gate,
-    GatedSum,
-    Global,
-    MapGate,
-    PooledView,
-    Split,
-    Statistics,
-    WholeMap,
-)
+from jsnas.fast.inference.statistics import ChannelExtremes, Global, PooledView, Statistics, WholeMap
 from jsnas.network import (
     AttentionSearchModule,
     Graph,

@@ -12,8 +12,9 @@ from typing_extensions import override
 from jsnas.fast.end import composed
 from jsnas.fast.inference.blocks import Builder, Excitation
 from jsnas.fast.inference.convolution import FastConvolution, last
+from jsnas.fast.inference.convolution_sum import by_loops
 from jsnas.fast.inference.rows import Run, Source, Step, own_rows
-from jsnas.fast.inference.steps import Global, Statistics, by_loops
+from jsnas.fast.inference.statistics import Global, Statistics
 from jsnas.fusion import CrossScaleFusion, PixelAttentionConv
 from jsnas.network import MeanShift
 

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from jsnas.attentions import ATTENTIONS
 from jsnas.errors import InputError
 from jsnas.fast.inference.blocks import Builder, Sum, after
+from jsnas.fast.inference.convolution_sum import Convolution
 from jsnas.fast.inference.ends import Enlarge, EnlargeToImage, Shift, fusion
 from jsnas.fast.inference.rows import Program
-from jsnas.fast.inference.steps import Convolution
 from jsnas.fusion import CrossScaleFusion
 from jsnas.network import JSNet
 from jsnas.operations import OPERATIONS
