@@ -54,7 +54,7 @@ setup(
         "search_spaces": ["py.typed"],
         "trainers": ["py.typed", "configs/*.yaml", "experiment/*.js"],
     },
-    entry_points={"console_scripts": ["jsnas=trainers.cli:main"]},
+    entry_points={"console_scripts": ["jsnas=trainers.start:main"]},
     # NNI 3.0 is the last NNI, so the ranges say what was tested with it. It declares neither torch nor
     # pytorch-lightning, a filelock of 3.12 or newer hangs it, and a typeguard of 4.1.3 or newer breaks it.
     install_requires=[

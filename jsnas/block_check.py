@@ -12,6 +12,7 @@ import importlib
 import sys
 import tempfile
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,13 +89,37 @@ def check_block(block: str | BlockClass, channels: tuple[int, ...] | None = None
         blocks = _make(made, channels, faults)
         smallest = None
         if blocks:
-            for check in (_check_shapes, _check_gradients, _check_evaluation, _check_gate):
+            for check in (_check_shapes, _check_range, _check_gradients, _check_evaluation, _check_gate):
                 check(blocks, faults)
             smallest = _check_smallest(blocks, faults)
             if not faults:  # it would say the same again
                 _check_export(made, blocks, faults)
         work = {} if faults else {c: _multiply_adds(b, c) for c, b in blocks.items()}
     return BlockReport(name, tuple(faults), smallest, {c: parameters_of(b) for c, b in blocks.items()}, work)
+
+
+def refuse_faulty(kind: str, name: str, block: BlockClass, channels: Sequence[int], side: int) -> None:
+    """Tries shortly, before a search, what would stop it: that a block can be made, and keeps the shape of patches.
+
+    Args:
+        kind: ``"operation"`` or ``"attention"``.
+        name: What the block is called.
+        block: Its class.
+        channels: Those that the search makes it with.
+        side: Of a patch, in pixels; a side of an odd number is tried too, for images may have one.
+
+    Raises:
+        InputError: If it cannot.
+    """
+    faults: list[str] = []
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        warnings.simplefilter("ignore")
+        blocks = _make(block, tuple(channels), faults)
+        if not faults:
+            _check_shapes(blocks, faults, [(side, side), (side + 1 - side % 2, side + 2)])
+    if faults:
+        path = f"{block.__module__}:{block.__name__}"
+        raise InputError(f"The {kind} '{name}' cannot be searched. {faults[0]} Try it with `jsnas block check {path}`.")
 
 
 def _multiply_adds(block: nn.Module, channels: int) -> float:
@@ -121,20 +146,20 @@ def _make(made: BlockClass, channels: tuple[int, ...], faults: list[str]) -> dic
         try:
             torch.manual_seed(0)
             blocks[c] = made(c)
-        except Exception as error:  # a user's block may fail in any way
+        except (Exception, SystemExit) as error:  # a user's block may fail in any way
             faults.append(f"It cannot be made with {c} channels ({_reason(error)}).")
             return blocks
     return blocks
 
 
-def _check_shapes(blocks: dict[int, nn.Module], faults: list[str]) -> None:
+def _check_shapes(blocks: dict[int, nn.Module], faults: list[str], sizes: Sequence[tuple[int, int]] = _SIZES) -> None:
     for c, block in blocks.items():
-        for height, width in _SIZES:
+        for height, width in sizes:
             x = _input(c, height, width, batch=2)
             given = x.clone()
             try:
                 y = copy.deepcopy(block).train()(x)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 faults.append(f"It fails on {c} x {height} x {width} in training mode ({_reason(error)}).")
                 return
             if not isinstance(y, Tensor):
@@ -154,6 +179,12 @@ def _check_shapes(blocks: dict[int, nn.Module], faults: list[str]) -> None:
             if not torch.isfinite(y).all():
                 faults.append(f"Its output on {c} x {height} x {width} is not finite.")
                 return
+
+
+def _check_range(blocks: dict[int, nn.Module], faults: list[str]) -> None:
+    if faults:
+        return
+    for c, block in blocks.items():
         for what, x in (
             ("zeros", torch.zeros(2, c, 24, 24)),
             ("values around 1,000", 1e3 * _input(c, 24, 24, batch=2)),

@@ -26,7 +26,10 @@ def unknown_name(kind: str, given: object, known: Iterable[str]) -> InputError:
         known: All names that would have been accepted.
     """
     names = list(known)
-    nearest = difflib.get_close_matches(str(given), names, n=1, cutoff=0.5)
+    bare = {name.lstrip("-"): name for name in names}  # the dashes of options are alike in all
+    text = str(given).lstrip("-")
+    begun = [name for name in bare if len(text) > 1 and name.startswith(text)]
+    nearest = [bare[name] for name in difflib.get_close_matches(text, bare, n=1) or begun]
     few = len(names) <= 20
     known_text = f"choose one of: {', '.join(names)}." if few else f"there are {len(names)}; check the spelling."
     hint = f"did you mean '{nearest[0]}'?" if nearest else known_text

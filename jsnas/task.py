@@ -39,11 +39,9 @@ class Task:
         if self.name not in TASK_NAMES:
             raise unknown_name("task", self.name, TASK_NAMES)
         if self.name == "sr" and self.scale not in SCALES:
-            raise InputError(f"Super-resolution at scale {self.scale} is not supported; give scale 2, 3 or 4.")
+            raise InputError(f"Super-resolution needs a scale of 2, 3 or 4, but it is {self.scale}; set it.")
         if self.name != "sr" and self.scale != 1:
-            raise InputError(
-                f"Task '{self.name}' keeps the image size, but scale {self.scale} was given; leave it out."
-            )
+            raise InputError(f"Task '{self.name}' keeps the image size, but its scale is {self.scale}; set it to 1.")
         if (self.sigma is not None) != (self.name == "denoise"):
             raise InputError(
                 "Denoising needs the noise level; give sigma, such as 30."

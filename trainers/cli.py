@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -25,31 +27,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0, 2 for what the user can mend, 130 after Ctrl-C.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if not words or words[0] in ("-h", "--help", "help"):
-        print(_overview())
-        return 0
-    for stream in (sys.stdout, sys.stderr):  # a file name need be no Unicode
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    prepare_process()
-    sys.path.append(str(Path.cwd()))  # as `python -m jsnas` has it: a block of the user's may lie here
+    _open_streams()
+    command = COMMANDS.get(words[0]) if words else None
     try:
-        if words[0] not in COMMANDS:
-            raise unknown_name("command", words[0], COMMANDS)
-        COMMANDS[words[0]].run(words[1:])
+        _run(words)
+        sys.stdout.flush()
     except InputError as error:
         _say(str(error))
         return 2
     except KeyboardInterrupt:
-        print(
-            "jsnas: stopped; a search or a training is carried on with --resume; a demo starts anew in another --out.",
-            file=sys.stderr,
-        )
+        _say(f"stopped{command.after_stop if command else ''}.")
         return 130
     except BrokenPipeError:  # the reader of our output has gone; nothing is left to tell it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
     except OSError as error:  # the disk is full, a file may not be read, a folder is gone
+        _drop_output()
         _say(f"The system refused a file ({error}); make room or check it, and try again.")
         return 2
     except MemoryError:
@@ -58,6 +51,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         torch.set_flush_denormal(False)  # of a process that called this function and goes on
     return 0
+
+
+def _run(words: Sequence[str]) -> None:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return
+    if words[0] == "--version":
+        print(f"jsnas {version('jsnas')}")
+        return
+    prepare_process()
+    sys.path.append(str(Path.cwd()))  # as `python -m jsnas` has it: a block of the user's may lie here
+    if words[0] not in COMMANDS:
+        raise unknown_name("command", words[0], COMMANDS)
+    COMMANDS[words[0]].run(words[1:])
+
+
+def _open_streams() -> None:
+    """A process may be started without standard streams; what is said goes nowhere then, and never into a file."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
+    sys.stdout, sys.stderr = (stream or _nowhere() for stream in (sys.stdout, sys.stderr))
+    for stream in (sys.stdout, sys.stderr):  # a file name need be no Unicode
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _nowhere() -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.FileIO(os.devnull, "w"))
+
+
+def _drop_output() -> None:
+    """What could not be written is not tried once more when the process ends."""
+    with contextlib.suppress(OSError, ValueError):  # a stream that is no file, as in tests
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(sentence: str) -> None:

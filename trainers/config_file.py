@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import re
 import typing
 from dataclasses import fields
 from importlib import resources
@@ -46,7 +47,7 @@ def load_config(source: str | Path | None, overrides: typing.Sequence[str] = ())
     """
     content = {} if source is None else _read(source)
     where = "the config" if source is None else f"'{source}'"
-    known = _known_keys()
+    known = list(_kinds())
     _check_keys(content, "", known, where)
     content = _with_strategy(content, overrides)
     parser = config_parser("jsnas")
@@ -61,7 +62,32 @@ def load_config(source: str | Path | None, overrides: typing.Sequence[str] = ())
         config = parser.instantiate(parsed)
         return Config(**{f.name: getattr(config, f.name) for f in fields(Config)})
     except ArgumentError as error:
-        raise InputError(f"In {where}: {' '.join(str(error).split()).rstrip('.')}.") from error
+        raise _wrong_value(error, where, overrides) from error
+
+
+def _wrong_value(error: ArgumentError, where: str, overrides: typing.Sequence[str]) -> InputError:
+    """Says which value is of the wrong type, and whether it was an option's or the file's."""
+    text = " ".join(str(error).split()).rstrip(".")
+    key = re.search(r'key "([\w.]+)"', text)
+    given = re.search(r"(?:Got|Given) value: (.*)", text)
+    if key is None or given is None or key[1] not in (kinds := _kinds()):
+        return InputError(f"In {where}: {text}.")
+    is_option = any(option.partition("=")[0] == f"--{key[1]}" for option in overrides)
+    place = f"The option --{key[1]}" if is_option else f"In {where}, '{key[1]}'"
+    return InputError(f"{place} is '{given[1]}'; {_in_words(kinds[key[1]])} was expected.")
+
+
+def _in_words(kind: Any) -> str:
+    """A type as a user knows it."""
+    simple = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", dict: "a mapping"}
+    inside = [each for each in typing.get_args(kind) if each is not type(None)]
+    if typing.get_origin(kind) is list:
+        return "a list such as [a, b]"
+    if typing.get_origin(kind) is tuple:
+        return f"a list of {len(inside)} numbers"
+    if inside and typing.get_origin(kind) is not dict:  # optional
+        return _in_words(inside[0])
+    return simple.get(typing.get_origin(kind) or kind, "another kind of value")
 
 
 def _with_strategy(content: dict[str, Any], overrides: typing.Sequence[str]) -> dict[str, Any]:
@@ -94,13 +120,14 @@ def _read(source: str | Path) -> dict[str, Any]:
     return content or {}
 
 
-def _known_keys(cls: type = Config, prefix: str = "") -> list[str]:
-    keys = []
+def _kinds(cls: type = Config, prefix: str = "") -> dict[str, Any]:
+    """Every dotted key, with its type."""
+    kinds: dict[str, Any] = {}
     for name, kind in typing.get_type_hints(cls).items():
-        keys.append(prefix + name)
+        kinds[prefix + name] = kind
         if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-            keys += _known_keys(kind, f"{prefix}{name}.")
-    return keys
+            kinds |= _kinds(kind, f"{prefix}{name}.")
+    return kinds
 
 
 def _check_keys(content: dict[Any, Any], prefix: str, known: list[str], where: str) -> None:

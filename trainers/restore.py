@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -101,6 +102,8 @@ def restore_files(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"The folder '{out}' cannot be made ({error.strerror}); choose another --out.") from error
+    if not os.access(out, os.W_OK):
+        raise InputError(f"Nothing can be written into '{out}'; choose another --out.")
     written, failed = [], []
     for done, (file, target) in enumerate(zip(files, targets, strict=True)):
 

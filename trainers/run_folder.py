@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -69,7 +70,7 @@ class RunFolder:
         self.wants_tensorboard = config.logger.tensorboard
         if not writes:
             return
-        self._refuse_old_run(resume)
+        self._refuse_old_run(kind, resume)
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -81,14 +82,17 @@ class RunFolder:
             raise InputError(f"Another process is working in '{path}'; wait for it or choose another --out.") from error
         except (OSError, NotImplementedError) as error:
             raise InputError(f"Nothing can be written into '{path}' ({error}); choose another --out.") from error
-        self._refuse_old_run(resume)  # once more: another process may have come and gone meanwhile
+        self._refuse_old_run(kind, resume)  # once more: another process may have come and gone meanwhile
         if resume and (path / "config.yaml").exists():
             _check_same(path / "config.yaml", config, kind)
+        elif resume:
+            print(f"'{path}' holds no run yet; it starts from the beginning.", file=sys.stderr)
         self.write_text("config.yaml", f"{_KIND}{kind}\n{config.to_yaml()}")
 
-    def _refuse_old_run(self, resume: bool) -> None:
+    def _refuse_old_run(self, kind: str, resume: bool) -> None:
         if not resume and (self.path / "config.yaml").exists():
-            raise InputError(f"'{self.path}' already holds a run; carry it on with --resume or choose another --out.")
+            mend = "choose another --out" if kind == "demo" else "carry it on with --resume or choose another --out"
+            raise InputError(f"'{self.path}' already holds a run; {mend}.")
 
     def __enter__(self) -> RunFolder:
         return self

@@ -19,7 +19,8 @@ from typing import Any
 
 from pytorch_lightning.strategies import DDPStrategy
 
-from jsnas.candidates import ALL_OPERATIONS
+from jsnas.block_check import refuse_faulty
+from jsnas.candidates import ALL_OPERATIONS, resolve_attentions, resolve_operations
 from jsnas.data.patches import patch_loader
 from jsnas.errors import InputError, unknown_name
 from jsnas.genotype import Genotype
@@ -27,6 +28,7 @@ from jsnas.sample import genotype_from_sample
 from jsnas.strategy.alternating import EXCLUDED, AlternatingModule, DifferentiableStrategy
 from jsnas.strategy.nni_api import Lightning, ModelSpace, NasExperiment, Strategy, Trainer
 from jsnas.strategy.one_shot import MendedProxyless
+from jsnas.strategy.pc_darts import PartialChannelSettings
 from jsnas.strategy.sampling import ControllerModule, MendedRandomOneShot, RandomPathModule
 from jsnas.strategy.search_module import SearchModule
 from search_spaces import AttentionSearchSpace, JointSearchSpace, OperationSearchSpace
@@ -136,7 +138,7 @@ def _one_shot_search(
     resume: bool,
     ranks: Ranks,
 ) -> Genotype:
-    state = load_state_of(run.path / "states", "search") if resume else None
+    state = load_state_of(run.path / "states", "search", config.search.total_iter) if resume else None
     first = int(state["iteration"]) if state else 0
     total, warmup = config.search.total_iter, config.search.weight_warmup_iters
     if state is not None and (state["stopped"] or first >= total):
@@ -229,6 +231,7 @@ def build_space(config: Config) -> JointSearchSpace:
     Raises:
         InputError: If the space or a candidate is unknown, a size out of its range, or a patch too small for it.
     """
+    _try_blocks(config)
     space = _space(config)
     if config.datasets.patch_size < space.network.smallest_input:
         raise InputError(
@@ -236,6 +239,20 @@ def build_space(config: Config) -> JointSearchSpace:
             f"{space.network.smallest_input} or more; raise datasets.patch_size or leave the candidate out."
         )
     return space
+
+
+def _try_blocks(config: Config) -> None:
+    """Tries the user's own blocks: in the middle of a search their faults would be hard to tell from ours."""
+    s = config.search
+    partial = config.strategy.args.get("partial", PartialChannelSettings().partial)
+    parts = (s.inner_channels // partial if config.strategy.name == "pc_darts" else s.inner_channels, s.inner_channels)
+    for kind, resolve, names, channels in (
+        ("operation", resolve_operations, s.operations, parts),
+        ("attention", resolve_attentions, s.attentions, (s.channels,)),
+    ):
+        for name, block in (resolve(names) if names else {}).items():
+            if not block.__module__.startswith("jsnas."):
+                refuse_faulty(kind, name, block, channels, config.datasets.patch_size)
 
 
 def _space(config: Config) -> JointSearchSpace:

@@ -154,7 +154,7 @@ class DataHash:
     @property
     def pairs(self) -> str:
         """64 hexadecimal digits."""
-        return hashlib.sha256("\n".join(sorted(self._pairs)).encode()).hexdigest()
+        return hashlib.sha256("\n".join(sorted(self._pairs)).encode(errors="surrogateescape")).hexdigest()
 
 
 def _digest(image: npt.NDArray[Any]) -> str:

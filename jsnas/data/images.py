@@ -149,7 +149,8 @@ def opened(path: Path) -> Iterator[Image.Image]:
     """An image file while it is read; what goes wrong in the block becomes a sentence.
 
     Raises:
-        InputError: If the file is missing, has more than ``MAX_PIXELS``, does not fit into memory or is not whole.
+        InputError: If the file is missing, has more than ``MAX_PIXELS``, holds several pictures, does not fit into
+            memory or is not whole.
     """
     try:
         if not path.is_file():
@@ -160,6 +161,9 @@ def opened(path: Path) -> Iterator[Image.Image]:
                 raise InputError(
                     f"'{path}' has {width} x {height} pixels, more than the limit of {MAX_PIXELS:,}; cut it up first."
                 )
+            frames = getattr(image, "n_frames", 1)
+            if frames > 1 and image.format != "MPO":  # a telephone's JPEG: the picture, then its depth or the like
+                raise InputError(f"'{path}' holds {frames} pictures, of which one could be kept; part them first.")
             yield image
     except InputError:
         raise

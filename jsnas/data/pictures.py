@@ -53,9 +53,6 @@ def read_picture(path: Path) -> Picture:
             unknown range.
     """
     with opened(path) as image:
-        frames = getattr(image, "n_frames", 1)
-        if frames > 1:
-            raise InputError(f"'{path}' holds {frames} pictures, of which one could be kept; part them first.")
         if image.mode == "F":
             raise InputError(f"'{path}' holds floats, whose range is unknown; save it with 8 or 16 bits.")
         rawmode = rawmode_of(image)

@@ -70,13 +70,13 @@ def test_what_cannot_be_packed_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], make: Callable[[Path], None], sentence: str
 ) -> None:
     out = tmp_path / "images.h5"
-    out.write_bytes(b"the old one")
+    out.write_bytes(b"\x89HDF, the old one")
     (tmp_path / "in").mkdir()
     make(tmp_path / "in")
     assert main(["pack", str(tmp_path / "in"), str(out), "--task", "sr", "--scale", "2"]) == 2
     said = capsys.readouterr().err
     assert re.search(sentence, said) and said.count("\n") == 1, said
-    assert out.read_bytes() == b"the old one" and len(list(tmp_path.iterdir())) == 2
+    assert out.read_bytes() == b"\x89HDF, the old one" and len(list(tmp_path.iterdir())) == 2
 
 
 def test_what_is_odd_but_an_image_is_packed(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -153,6 +154,15 @@ def hashes(pairs: list[LoadedPair]) -> tuple[str, str]:
     for pair in pairs:
         data.add(pair)
     return data.hq, data.pairs
+
+
+def test_a_name_that_is_no_unicode_has_a_hash(tmp_path: Path) -> None:
+    name = os.fsdecode(b"B\xe4r.png")
+    put(tmp_path / name, HQ["baby"])
+    (pair,) = find_benchmark(tmp_path, X2)[0].pairs
+    found = DataHash()
+    found.add(load_pair(pair, X2))
+    assert len(found.pairs) == 64
 
 
 def test_hashes_see_one_pixel_but_not_names_or_order() -> None:

@@ -220,3 +220,13 @@ def test_natural_order_without_hidden_files(tmp_path: Path) -> None:
         "img9.PNG",
         "img10.png",
     ]
+
+
+def test_of_several_pictures_none_is_taken_for_the_file(tmp_path: Path) -> None:
+    frames = [Image.fromarray(RGB), Image.fromarray(255 - RGB)]
+    for name in ("two.webp", "two.tif"):
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+        with pytest.raises(InputError, match="holds 2 pictures"):
+            read_image(tmp_path / name, 3)
+    frames[0].save(tmp_path / "telephone.jpg", "MPO", save_all=True, append_images=frames[1:], quality=100)
+    assert np.abs(read_image(tmp_path / "telephone.jpg", 3).astype(int) - RGB).mean() < 60  # the first one

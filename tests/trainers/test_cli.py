@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -207,6 +208,32 @@ def test_a_run_folder_is_not_overwritten(folder: Path, searched: Path, capsys: p
     assert run(folder, "search", "search") == 2
     assert "--resume" in capsys.readouterr().err
     assert (searched / "genotype.json").read_bytes() == before
+
+
+def test_a_run_that_is_not_there_or_is_longer_is_not_taken_for_one_to_carry_on(
+    folder: Path, searched: Path, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(folder, "search", "search", "--resume", "--iterations", "6") == 2
+    assert "has done 8 iterations, more than the 6 asked for" in capsys.readouterr().err
+    assert run(folder, "train", "train", "--resume", "--iterations", "6", "--genotype", str(searched)) == 2
+    assert "has done 8 iterations" in capsys.readouterr().err
+    assert run(folder, "search", "search-typo", "--resume") == 0
+    assert "search-typo' holds no run yet; it starts from the beginning." in capsys.readouterr().err
+
+
+def test_a_search_says_how_to_train_what_it_found(
+    folder: Path, searched: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(folder, "search", "search", "--resume") == 0
+    command = capsys.readouterr().out.strip().splitlines()[-1]
+    words = shlex.split(command)
+    assert words[0] == "jsnas" and main([*words[1:], "--iterations", "4"]) == 0
+    assert load_checkpoint(folder / "search-trained" / "checkpoint.safetensors")
+
+
+def test_trials_are_not_counted_in_iterations(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(folder, "search", "trials", "--strategy", "random", "--iterations", "8") == 2
+    assert "--search.max_trials and --search.trial_iter" in capsys.readouterr().err
 
 
 def test_a_run_is_not_carried_on_with_other_settings(

@@ -61,7 +61,7 @@ def test_the_resolved_config_is_read_back_equal(tmp_path: Path) -> None:
         ({"search": {"total_iter": "many"}}, r"search\.total_iter.*many"),
         ({"search": 3}, "search"),
         ({"train": {"total_iter": 0}}, r"'train\.total_iter' is 0"),
-        ({"scale": 5}, "scale 5"),
+        ({"scale": 5}, "2, 3 or 4, but it is 5"),
         ({"task": "denoise", "scale": 1}, "needs the noise level"),
         ({"precision": "bf16"}, "did you mean 'bf16-mixed'"),
         ({"train": {"ema_decay": 1.0}}, "ema_decay"),
@@ -130,3 +130,20 @@ def test_null_and_what_is_no_number_are_refused(tmp_path: Path, text: str, words
     (tmp_path / "c.yaml").write_text(f"{{task: sr, scale: 2, {text}}}")
     with pytest.raises(InputError, match=words):
         load_config(tmp_path / "c.yaml")
+
+
+@pytest.mark.parametrize(
+    ("option", "sentence"),
+    [
+        ("--search.total_iter=1.5", r"^The option --search\.total_iter is '1\.5'; a whole number was expected\.$"),
+        ("--search.learning_rate=nan", r"learning_rate is 'nan'; a number was expected\.$"),
+        ("--search.operations=[skip", r"operations is '\[skip'; a list such as \[a, b\] was expected\.$"),
+        ("--sigma=x", r"sigma is 'x'; a number was expected\.$"),
+        ("--search.betas=3", r"betas is '3'; a list of 2 numbers was expected\.$"),
+        ("--logger.tensorboard=perhaps", r"tensorboard is 'perhaps'; true or false was expected\.$"),
+        ("--strategy.args=3", r"args is '3'; a mapping was expected\.$"),
+    ],
+)
+def test_an_option_of_the_wrong_type_is_named_with_what_was_expected(option: str, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        load_config("quick", [option])

@@ -195,6 +195,30 @@ def test_command_line_walk_through(package: Path, tmp_path: Path, tiny_config, c
 
 
 @pytest.mark.parametrize(
+    ("kind", "body", "reason"),
+    [
+        ("operation", "return self.conv(x)[:, :, 1:]", "the shape must stay"),
+        ("operation", "return self.conv(x), x", "It returns a tuple"),
+        ("operation", "return self.cnov(x)", "AttributeError"),
+        ("operation", "return nn.functional.interpolate(nn.functional.avg_pool2d(x, 2), scale_factor=2)", "19 x 20"),
+        ("operation", "return x.add_(1)", "changes its input in place"),
+        ("operation", "raise SystemExit(7)", "SystemExit"),
+        ("attention", "return self.conv(x)[:, :1]", "the shape must stay"),
+    ],
+)
+def test_a_faulty_block_is_told_before_the_search(
+    package: Path, tmp_path: Path, tiny_config, kind: str, body: str, reason: str
+) -> None:
+    code = BLOCKS.replace("(channels, channels, 3)", "(channels, channels, 1)")
+    (package / "my_package" / "faulty.py").write_text(code.replace("return self.conv(x)", body))
+    config = tiny_config(**{f"search__{kind}s": ["skip", "my_package.faulty:BrokenBlock"]}, datasets__patch_size=18)
+    with pytest.raises(InputError, match=f"The {kind} 'BrokenBlock' cannot be searched") as error:
+        search(config, tmp_path / "run")
+    assert reason in str(error.value) and "`jsnas block check my_package.faulty:BrokenBlock`" in str(error.value)
+    assert not (tmp_path / "run").exists()  # so that the same command goes on when it is mended
+
+
+@pytest.mark.parametrize(
     ("names", "message"),
     [
         (["my_package.blocks:Ghost"], "cannot be imported"),

@@ -141,6 +141,9 @@ def test_a_pipe(tmp_path: Path, sr: Path, monkeypatch: pytest.MonkeyPatch) -> No
         def __init__(self, content: bytes = b"") -> None:
             self.buffer = io.BytesIO(content)
 
+        def flush(self) -> None:
+            pass
+
     out = Stream()
     monkeypatch.setattr(sys, "stdin", Stream((tmp_path / "a.png").read_bytes()))
     monkeypatch.setattr(sys, "stdout", out)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from jsnas.errors import InputError
-from trainers.commands.parser import Command, Parser, task_of
+from trainers.commands.outputs import check_output
+from trainers.commands.parser import Command, Parser, checkpoint_of, path_of, task_of
 
 
 def _pack(words: Sequence[str]) -> None:
     parser = Parser("pack", COMMANDS["pack"].summary)
-    parser.add_argument("images", type=Path, help="folder of images, or a DIV2K tree")
-    parser.add_argument("out", type=Path, help="H5 file to write, or with --shard-images a folder of them")
+    parser.add_argument("images", type=path_of, help="folder of images, or a DIV2K tree")
+    parser.add_argument("out", type=path_of, help="H5 file to write, or with --shard-images a folder of them")
     parser.add_argument("--task", required=True, help="sr, denoise or deblock")
     parser.add_argument("--scale", type=int, help="2, 3 or 4, for sr")
     parser.add_argument("--quality", type=int, help="JPEG quality from 1 to 100, for deblock (default: 10)")
@@ -25,6 +25,8 @@ def _pack(words: Sequence[str]) -> None:
     from trainers.progress import counting
 
     task = task_of(options.task, options.scale, None, options.quality)
+    if options.shard_images is None:
+        check_output(options.out, "packed images")
     show = counting("pack", "images")
     summary = pack(options.images, options.out, task, show, options.processes, options.shard_images)
     if summary.kept:
@@ -37,9 +39,11 @@ def _pack(words: Sequence[str]) -> None:
 
 def _restore(words: Sequence[str]) -> None:
     parser = Parser("restore", COMMANDS["restore"].summary)
-    parser.add_argument("checkpoint", type=Path, help="checkpoint (.safetensors), or an exported .onnx file")
+    parser.add_argument("checkpoint", help="checkpoint (.safetensors), run folder of a training, or exported .onnx")
     parser.add_argument("images", nargs="+", help="images, folders, patterns in quotes, or - for standard input")
-    parser.add_argument("--out", required=True, help="folder for the restored images (PNG), or - for standard output")
+    parser.add_argument(
+        "--out", type=path_of, required=True, help="folder for the restored images (PNG), or - for standard output"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
     parser.add_argument("--backend", "--device", default="auto", help="auto, cpu, cuda, cuda:1, or onnx")
     parser.add_argument("--tile", type=int, help="cut images into tiles of this side in pixels (default: exact strips)")
@@ -54,11 +58,15 @@ def _restore(words: Sequence[str]) -> None:
     given = {
         name: getattr(options, name) for name in ("tile", "overlap", "batch") if getattr(options, name) is not None
     }
-    restorer, task = open_restorer(options.checkpoint, options.backend, Tiling(**given) if given else None)
-    if "-" in (options.out, *options.images):
-        if options.out != "-" or len(options.images) != 1:
+    restorer, task = open_restorer(
+        checkpoint_of(options.checkpoint), options.backend, Tiling(**given) if given else None
+    )
+    if "-" in (str(options.out), *options.images):
+        if str(options.out) != "-" or len(options.images) != 1:
             raise InputError("A pipe takes one image and gives one; say `jsnas restore CHECKPOINT - --out -`.")
         (word,) = options.images
+        if word == "-" and sys.stdin is None:
+            raise InputError("Standard input is closed, so there is no image to read; give a pipe or a file.")
         source = sys.stdin.buffer if word == "-" else find_inputs([word])
         if isinstance(source, list) and len(source) != 1:
             raise InputError(f"'{word}' names {len(source)} images, but standard output takes one; give a folder.")
@@ -70,7 +78,7 @@ def _restore(words: Sequence[str]) -> None:
             restorer,
             task,
             files,
-            Path(options.out),
+            options.out,
             options.overwrite,
             lambda done, total, name: bar.update(done, {"image": name}),
         )
@@ -82,7 +90,7 @@ def _restore(words: Sequence[str]) -> None:
 def _verify(words: Sequence[str]) -> None:
     parser = Parser("verify", COMMANDS["verify"].summary)
     parser.add_argument(
-        "files", type=Path, nargs="+", help="packed images (.h5), checkpoints, states of a run, genotypes"
+        "files", type=path_of, nargs="+", help="packed images (.h5), checkpoints, states of a run, genotypes"
     )
     options = parser.parse_args(words)
     from trainers.verify import verify

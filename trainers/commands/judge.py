@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from jsnas.errors import InputError
-from trainers.commands.parser import Command, Parser, write_json
+from trainers.commands.outputs import check_output
+from trainers.commands.parser import Command, Parser, checkpoint_of, path_of, write_json
 
 
 def _evaluate(words: Sequence[str]) -> None:
     parser = Parser("evaluate", COMMANDS["evaluate"].summary)
-    parser.add_argument("checkpoint", type=Path, help="checkpoint (.safetensors)")
-    parser.add_argument("images", type=Path, help="folder of high-quality images, a benchmark set, or a folder of sets")
-    parser.add_argument("--json", type=Path, help="file for all figures")
+    parser.add_argument("checkpoint", help="checkpoint (.safetensors), or run folder of a training")
+    parser.add_argument(
+        "images", type=path_of, help="folder of high-quality images, a benchmark set, or a folder of sets"
+    )
+    parser.add_argument("--json", type=path_of, help="file for all figures")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1")
     parser.add_argument("--self-ensemble", action="store_true", help="average over the eight flips and rotations")
     parser.add_argument("--sigma", type=float, help="another noise level than the checkpoint's, for denoising")
@@ -36,7 +39,9 @@ def _evaluate(words: Sequence[str]) -> None:
     from trainers.progress import counting
     from trainers.streams import pick_device
 
-    network, device = load_checkpoint(options.checkpoint), pick_device(options.device)
+    if options.json:
+        check_output(options.json, "figures")
+    network, device = load_checkpoint(checkpoint_of(options.checkpoint)), pick_device(options.device)
     task = network.metadata["task"]
     for name in ("sigma", "quality"):
         if getattr(options, name) is not None:
@@ -72,8 +77,8 @@ def _convention(options: argparse.Namespace, task: Any) -> Any:
 
 def _import_official(words: Sequence[str]) -> None:
     parser = Parser("import-official", COMMANDS["import-official"].summary)
-    parser.add_argument("file", type=Path, help="checkpoint released by the paper's authors (.pt)")
-    parser.add_argument("out", type=Path, help="checkpoint to write (.safetensors)")
+    parser.add_argument("file", type=path_of, help="checkpoint released by the paper's authors (.pt)")
+    parser.add_argument("out", type=path_of, help="checkpoint to write (.safetensors)")
     options = parser.parse_args(words)
     from jsnas.checkpoint import save_checkpoint
     from jsnas.cost import parameters_of
@@ -94,9 +99,11 @@ def _import_official(words: Sequence[str]) -> None:
 
 def _reproduce(words: Sequence[str]) -> None:
     parser = Parser("reproduce", COMMANDS["reproduce"].summary)
-    parser.add_argument("checkpoints", type=Path, nargs="*", help="checkpoints, ours or the authors' (.pt)")
-    parser.add_argument("--images", type=Path, help="folder that holds Set5, Set14, BSD100, Classic5, ...")
-    parser.add_argument("--out", type=Path, default=Path("runs/certificate"), help="folder (default: runs/certificate)")
+    parser.add_argument("checkpoints", type=path_of, nargs="*", help="checkpoints, ours or the authors' (.pt)")
+    parser.add_argument("--images", type=path_of, help="folder that holds Set5, Set14, BSD100, Classic5, ...")
+    parser.add_argument(
+        "--out", type=path_of, default=Path("runs/certificate"), help="folder (default: runs/certificate)"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1")
     options = parser.parse_args(words)
     from trainers.progress import counting
@@ -115,7 +122,7 @@ def _cost(words: Sequence[str]) -> None:
     parser.add_argument("source", help="genotype, shipped genotype's name, checkpoint or run folder")
     parser.add_argument("--size", default="720x1280", help="output height x width in pixels (default: 720x1280)")
     parser.add_argument("--scale", type=int, help="2, 3 or 4, where the source is a genotype for sr")
-    parser.add_argument("--json", type=Path, help="file for the figures")
+    parser.add_argument("--json", type=path_of, help="file for the figures")
     options = parser.parse_args(words)
     from jsnas.cost import cost_of
     from jsnas.export import network_of
@@ -123,6 +130,8 @@ def _cost(words: Sequence[str]) -> None:
     size = re.fullmatch(r"(\d{1,6})x(\d{1,6})", options.size)
     if not size:
         raise InputError(f"'{options.size}' is no size; give height x width, such as 720x1280.")
+    if options.json:
+        check_output(options.json, "figures")
     network = network_of(options.source, scale=options.scale)
     cost = cost_of(network, (int(size[1]), int(size[2])))
     print(f"{cost}\nMultiply-adds are half of what torch's counter finds in convolutions.")

@@ -18,10 +18,17 @@ _TAKES_PLUGINS = ("train", "export", "evaluate", "restore", "cost", "draw")
 
 @dataclass(frozen=True)
 class Command:
-    """A command: one line about it, and what runs it."""
+    """A command.
+
+    Attributes:
+        summary: One line about it.
+        run: What runs it, from the words after its name.
+        after_stop: How to go on after Ctrl-C.
+    """
 
     summary: str
     run: Callable[[Sequence[str]], None]
+    after_stop: str = ""
 
 
 class Parser(argparse.ArgumentParser):
@@ -62,12 +69,28 @@ class Parser(argparse.ArgumentParser):
         raise InputError(f"{message[:1].upper()}{message[1:]}; see `{self.prog} --help`.")
 
 
+RESUMES = "; carry on with --resume"
+
+
+def path_of(text: str) -> Path:
+    """The type of an option that is a path; an empty one is what a script gives whose variable is not set."""
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty; name a file or folder")
+    return Path(text)
+
+
+def checkpoint_of(text: str) -> Path:
+    """A checkpoint by its name, or by the run folder that holds it."""
+    path = path_of(text)
+    return path / "checkpoint.safetensors" if path.is_dir() else path
+
+
 def run_parser(command: str, summary: str) -> Parser:
     """The parser of a command that makes a run folder from a config."""
     parser = Parser(command, summary, settings_help())
     parser.add_argument("--config", required=True, help="YAML file, or name of a shipped config (`jsnas list configs`)")
     parser.add_argument("--data", help="H5 file of `jsnas pack`, or a folder of them")
-    parser.add_argument("--out", type=Path, help="run folder (default: runs/TASK-" + command + ")")
+    parser.add_argument("--out", type=path_of, help="run folder (default: runs/TASK-" + command + ")")
     parser.add_argument("--iterations", help="iterations in all")
     parser.add_argument("--seed", help="seed of everything random")
     parser.add_argument("--devices", help="devices of each machine that share the batches out (default: 1)")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jsnas.errors import InputError
-from trainers.commands.parser import Command, Parser, config_of, settings_help
+from trainers.commands.parser import RESUMES, Command, Parser, config_of, path_of, settings_help
 
 
 def _tournament(words: Sequence[str]) -> None:
@@ -19,7 +19,7 @@ def _tournament(words: Sequence[str]) -> None:
     parser.add_argument("--seeds", help="searches of each contestant")
     parser.add_argument("--bench", help="folder of the table of trainings (default: one in the run folder)")
     parser.add_argument("--seed", help="first of the seeds")
-    parser.add_argument("--out", type=Path, help="run folder (default: runs/TASK-tournament)")
+    parser.add_argument("--out", type=path_of, help="run folder (default: runs/TASK-tournament)")
     parser.add_argument("--resume", action="store_true", help="carry on the tournament in the folder")
     parser.add_argument("--nni", action="store_true", help="play the entries as trials under NNI's web page")
     parser.add_argument("--port", type=int, help="port of that page; 0 for any free one (default: 8080)")
@@ -66,7 +66,7 @@ def _bench(words: Sequence[str]) -> None:
 
 def _fill(words: Sequence[str]) -> None:
     parser = Parser("bench fill", _ACTIONS["fill"].summary, settings_help())
-    parser.add_argument("table", type=Path, help="folder of the table")
+    parser.add_argument("table", type=path_of, help="folder of the table")
     parser.add_argument("--config", default="tournament", help="YAML file, or shipped config (default: tournament)")
     parser.add_argument("--data", help="H5 file of `jsnas pack`, or a folder of them")
     parser.add_argument("--genotypes", type=int, default=100, help="genotypes to draw (default: 100)")
@@ -86,8 +86,8 @@ def _fill(words: Sequence[str]) -> None:
 
 def _export(words: Sequence[str]) -> None:
     parser = Parser("bench export", _ACTIONS["export"].summary)
-    parser.add_argument("table", type=Path, help="folder of the table")
-    parser.add_argument("out", type=Path, help=".csv or .parquet file")
+    parser.add_argument("table", type=path_of, help="folder of the table")
+    parser.add_argument("out", type=path_of, help=".csv or .parquet file")
     options = parser.parse_args(words)
     from jsnas.bench import export_table, load_table
 
@@ -98,8 +98,8 @@ def _export(words: Sequence[str]) -> None:
 
 def _import(words: Sequence[str]) -> None:
     parser = Parser("bench import", _ACTIONS["import"].summary)
-    parser.add_argument("source", type=Path, help="folder, .csv or .parquet file of a table")
-    parser.add_argument("table", type=Path, help="folder of the table to add to")
+    parser.add_argument("source", type=path_of, help="folder, .csv or .parquet file of a table")
+    parser.add_argument("table", type=path_of, help="folder of the table to add to")
     options = parser.parse_args(words)
     from jsnas.bench import Bench, import_table
 
@@ -108,7 +108,7 @@ def _import(words: Sequence[str]) -> None:
 
 def _surrogate(words: Sequence[str]) -> None:
     parser = Parser("bench surrogate", _ACTIONS["surrogate"].summary)
-    parser.add_argument("table", type=Path, help="folder, .csv or .parquet file of a table")
+    parser.add_argument("table", type=path_of, help="folder, .csv or .parquet file of a table")
     options = parser.parse_args(words)
     from jsnas.bench import load_table
     from jsnas.surrogate import LEAST_TO_JUDGE, groups, quality
@@ -125,6 +125,8 @@ _ACTIONS = {
     "surrogate": Command("Say how well a model fitted on a table ranks genotypes it has not seen.", _surrogate),
 }
 COMMANDS = {
-    "tournament": Command("Compare strategies and networks with luck, and say whether the search pays.", _tournament),
+    "tournament": Command(
+        "Compare strategies and networks with luck, and say whether the search pays.", _tournament, RESUMES
+    ),
     "bench": Command("The table of trainings: fill, export, import, surrogate.", _bench),
 }

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from jsnas.errors import InputError
-from trainers.commands.parser import Command, Parser, config_of, run_parser, settings_help
+from trainers.commands.parser import RESUMES, Command, Parser, config_of, path_of, run_parser, settings_help
 
 
 def _search(words: Sequence[str]) -> None:
@@ -33,9 +35,25 @@ def _search(words: Sequence[str]) -> None:
     )
     out = options.out or Path("runs") / f"{config.to_task().label}-search"
     from trainers.search import search
+    from trainers.strategies import is_one_shot, make_strategy
 
+    if (options.iterations or options.weight_warmup_iters) and not is_one_shot(make_strategy(config)):
+        raise InputError(
+            f"Strategy '{config.strategy.name}' trains {config.search.max_trials} networks for "
+            f"{config.search.trial_iter} iterations each; give --search.max_trials and --search.trial_iter in place of "
+            "--iterations and --warmup."
+        )
     genotype = search(config, out, options.resume)
-    print(f"{genotype}\nGenotype in {out / 'genotype.json'}; `jsnas train --genotype {out}` trains it.")
+    print(f"{genotype}\nGenotype in {out / 'genotype.json'}; this trains it:\n{_training_of(options, config, out)}")
+
+
+def _training_of(options: argparse.Namespace, config: Any, found: Path) -> str:
+    """The command that trains what a search found."""
+    words = ["jsnas", "train", "--config", options.config or str(found / "config.yaml")]
+    words += ["--data", config.datasets.path, "--genotype", str(found), "--out", f"{found}-trained"]
+    for name in (*(config.search.operations or ()), *(config.search.attentions or ()), *config.plugins):
+        words += ["--plugin", name] if ":" in name else []
+    return f"  {shlex.join(words)}"
 
 
 def _compare(words: Sequence[str]) -> None:
@@ -46,7 +64,7 @@ def _compare(words: Sequence[str]) -> None:
     parser.add_argument("--budget", type=int, required=True, help="iterations that each search may take")
     parser.add_argument("--seeds", type=int, default=1, help="searches of each strategy (default: 1)")
     parser.add_argument("--seed", help="first of the seeds")
-    parser.add_argument("--out", type=Path, help="run folder (default: runs/TASK-compare)")
+    parser.add_argument("--out", type=path_of, help="run folder (default: runs/TASK-compare)")
     parser.add_argument("--resume", action="store_true", help="carry on the comparison in the folder")
     options, overrides = parser.parse_known_args(words)
     # Settings may stand among the names, as in `--search.modules 1`.
@@ -84,9 +102,11 @@ def _experiment(words: Sequence[str]) -> None:
     parser.add_argument("--max-trials", type=int, help="trials in all")
     parser.add_argument("--training-service", help="YAML file of NNI's training_service, for trials on other machines")
     parser.add_argument("--seed", help="seed of everything random")
-    parser.add_argument("--out", type=Path, help="run folder (default: runs/TASK-experiment)")
-    parser.add_argument("--resume", type=Path, metavar="DIR", help="carry on the experiment in a run folder")
-    parser.add_argument("--view", type=Path, metavar="DIR", help="only show the experiment in a run folder of your own")
+    parser.add_argument("--out", type=path_of, help="run folder (default: runs/TASK-experiment)")
+    parser.add_argument("--resume", type=path_of, metavar="DIR", help="carry on the experiment in a run folder")
+    parser.add_argument(
+        "--view", type=path_of, metavar="DIR", help="only show the experiment in a run folder of your own"
+    )
     parser.add_argument("--port", type=int, help="port of the page on this machine; 0 for any free one (default: 8080)")
     parser.add_argument(
         "--listen-everywhere",
@@ -130,13 +150,15 @@ def _experiment(words: Sequence[str]) -> None:
         raise InputError(f"No trial came to a result; their messages are in '{out / 'experiment.json'}'.")
     print(
         f"Best of {len(summary['trials'])} trials: number {found[0]['number']} with {found[0]['psnr_db']:.2f} dB. "
-        f"Genotype in {out / 'genotype.json'}; `jsnas train --genotype {out}` trains it."
+        f"Genotype in {out / 'genotype.json'}; this trains it:\n{_training_of(options, config, out)}"
     )
 
 
 COMMANDS = {
-    "search": Command("Search an architecture; leaves a genotype.", _search),
-    "compare": Command("Compare strategies under one budget.", _compare),
+    "search": Command("Search an architecture; leaves a genotype.", _search, RESUMES),
+    "compare": Command("Compare strategies under one budget.", _compare, RESUMES),
     "block": Command("Try a candidate block of your own before it is searched.", _block),
-    "experiment": Command("Search with trials under NNI's web page; leaves the best genotype.", _experiment),
+    "experiment": Command(
+        "Search with trials under NNI's web page; leaves the best genotype.", _experiment, f"{RESUMES} FOLDER"
+    ),
 }

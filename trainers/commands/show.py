@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from jsnas.errors import unknown_name
-from trainers.commands.parser import Command, Parser, task_of
+from trainers.commands.outputs import check_output
+from trainers.commands.parser import Command, Parser, path_of, task_of
 
 
 def _export(words: Sequence[str]) -> None:
     parser = Parser("export", COMMANDS["export"].summary)
     parser.add_argument("source", help="run folder, checkpoint, genotype, name of a shipped one, or NNI sample (.json)")
-    parser.add_argument("out", type=Path, help="file to write: .onnx, .pt2 (torch.export), .safetensors, .py")
+    parser.add_argument("out", type=path_of, help="file to write: .onnx, .pt2 (torch.export), .safetensors, .py")
     parser.add_argument("--task", help="what an NNI sample was searched for: sr, denoise or deblock")
     parser.add_argument("--scale", type=int, help="scale of a genotype's network (default: its own, or 2)")
     parser.add_argument("--modules", type=int, help="modules of a genotype's network (default: the paper's)")
     parser.add_argument("--precision", default="fp32", help="of ONNX: fp32 (default), fp16 or int8")
-    parser.add_argument("--images", type=Path, help="folder of high-quality images that fp16 and int8 are measured on")
+    parser.add_argument(
+        "--images", type=path_of, help="folder of high-quality images that fp16 and int8 are measured on"
+    )
     parser.add_argument("--layout", default="jsnas", help="jsnas (default), or basicsr for a .pth with params_ema")
     options = parser.parse_args(words)
     from jsnas.export import export, network_of
 
+    if options.out.suffix == ".py":
+        check_output(options.out, "network")
     network = network_of(options.source, options.task, options.scale, options.modules)
     trained = "task" in network.metadata
     task = network.metadata["task"] if trained else task_of(network.genotype.task, network.settings.scale, None, None)
@@ -47,13 +51,14 @@ def _export(words: Sequence[str]) -> None:
 def _draw(words: Sequence[str]) -> None:
     parser = Parser("draw", COMMANDS["draw"].summary)
     parser.add_argument("genotype", help="genotype file, name of a shipped one, run folder or checkpoint")
-    parser.add_argument("out", type=Path, help="file to write (.svg, .png or .pdf)")
+    parser.add_argument("out", type=path_of, help="file to write (.svg, .png or .pdf)")
     parser.add_argument("--against", help="a second genotype; differences are marked")
     options = parser.parse_args(words)
     from jsnas.export import network_of
     from jsnas.report.module_svg import draw_comparison, draw_genotype
     from jsnas.report.picture_files import write_picture
 
+    check_output(options.out, "drawing")
     genotype = network_of(options.genotype).genotype
     if options.against is None:
         picture = draw_genotype(genotype)
@@ -66,7 +71,7 @@ def _draw(words: Sequence[str]) -> None:
 
 def _report(words: Sequence[str]) -> None:
     parser = Parser("report", COMMANDS["report"].summary)
-    parser.add_argument("run", type=Path, help="run folder of a search, a training or a demo")
+    parser.add_argument("run", type=path_of, help="run folder of a search, a training or a demo")
     options = parser.parse_args(words)
     from trainers.report import write_report
 

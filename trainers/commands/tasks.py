@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from trainers.commands.parser import Command, Parser, config_of, settings_help, write_json
+from trainers.commands.parser import RESUMES, Command, Parser, config_of, path_of, settings_help, write_json
 
 
 def _multitask(words: Sequence[str]) -> None:
@@ -20,7 +20,9 @@ def _multitask(words: Sequence[str]) -> None:
         metavar="TASK=FILE",
         help="packed images of each task, such as sr=a.h5 denoise-50=b.h5 deblock=c.h5",
     )
-    parser.add_argument("--out", type=Path, default=Path("runs/multitask"), help="run folder (default: runs/multitask)")
+    parser.add_argument(
+        "--out", type=path_of, default=Path("runs/multitask"), help="run folder (default: runs/multitask)"
+    )
     parser.add_argument("--iterations", help="iterations of the search, each a step of every task")
     parser.add_argument("--warmup", dest="weight_warmup_iters", help="iterations on the weights alone at the start")
     parser.add_argument("--seed", help="seed of everything random")
@@ -50,5 +52,5 @@ def _multitask(words: Sequence[str]) -> None:
 
 
 COMMANDS = {
-    "multitask": Command("Search one architecture for each of several tasks on shared weights.", _multitask),
+    "multitask": Command("Search one architecture for each of several tasks on shared weights.", _multitask, RESUMES),
 }

@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from jsnas.errors import unknown_name
-from trainers.commands.parser import Command, Parser, config_of, run_parser, settings_help
+from trainers.commands.parser import RESUMES, Command, Parser, config_of, path_of, run_parser, settings_help
 
 
 def _demo(words: Sequence[str]) -> None:
     parser = Parser("demo", COMMANDS["demo"].summary, settings_help())
     parser.add_argument(
-        "--out", type=Path, default=Path("runs/demo"), help="folder for the results (default: runs/demo)"
+        "--out", type=path_of, default=Path("runs/demo"), help="folder for the results (default: runs/demo)"
     )
     parser.add_argument("--task", default="sr", help="sr (default), denoise or deblock")
     options, overrides = parser.parse_known_args(words)
@@ -53,6 +53,10 @@ def _train(words: Sequence[str]) -> None:
 
 
 COMMANDS = {
-    "demo": Command("Search, train and evaluate on photographs that ship with scikit-image.", _demo),
-    "train": Command("Train the network of a genotype; leaves a checkpoint.", _train),
+    "demo": Command(
+        "Search, train and evaluate on photographs that ship with scikit-image.",
+        _demo,
+        "; a demo starts anew, in another --out",
+    ),
+    "train": Command("Train the network of a genotype; leaves a checkpoint.", _train, RESUMES),
 }

@@ -1,0 +1,40 @@
+"""Before work begins: whether a file can be written in the end, and replaces nothing but what jsnas writes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from jsnas.errors import InputError
+
+_BEGINNINGS = {
+    "figures": (b"{", b"["),
+    "packed images": (b"\x89HDF",),
+    "network": (b'"""JSNet for ',),
+    "drawing": (b"<svg", b"<?xml", b"\x89PNG", b"%PDF"),
+}
+
+
+def check_output(path: Path, kind: str) -> None:
+    """Refuses what could not be written, or would replace a file that is none of ours.
+
+    Args:
+        path: The file to be written.
+        kind: What will be in it: ``"figures"``, ``"packed images"``, ``"network"`` (Python) or ``"drawing"``.
+
+    Raises:
+        InputError: If the folder is missing or may not be written, or the name is that of a folder or a file of
+            another kind.
+    """
+    folder = path.parent
+    if not folder.is_dir():
+        raise InputError(f"'{path}' cannot be written because there is no folder '{folder}'; create it first.")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"'{path}' cannot be written because '{folder}' may not be changed; choose another folder.")
+    if path.is_dir():
+        raise InputError(f"'{path}' cannot be written because it is a folder; give the name of a file.")
+    if path.exists():
+        with path.open("rb") as file:
+            start = file.read(64).lstrip()
+        if start and not start.startswith(_BEGINNINGS[kind]):
+            raise InputError(f"'{path}' is there already and holds no {kind}; choose another name, or remove it.")
