@@ -115,6 +115,9 @@ class ConventionsTable:
             if entry.explained_by is not None:
                 names = "; or ".join(entry.explained_by or [NONE_OF_THESE])
                 lines.append(f"  A figure of {self.explain} is explained by: {names}.")
+                if not entry.explained_by and self.explain is not None:
+                    name, figure = nearest(entry.rows, self.explain)
+                    lines.append(f"  The nearest is {figure:.3f}: {name}.")
             lines.append("")
         return "\n".join(lines)
 
@@ -168,6 +171,13 @@ def explain_restorer(
         done += len(found.pairs)
         sets.append(ConventionSet(found.name, rows, None if explain is None else explanations(rows, explain)))
     return ConventionsTable(task, explain, tuple(sets))
+
+
+def nearest(rows: tuple[ConventionRow, ...], reported: float) -> tuple[str, float]:
+    """Name and figure of the row that comes nearest to a PSNR, or to an SSIM if it is at most 1."""
+    kind = "psnr_db" if reported > 1 else "ssim"
+    figures = {row.name: float(value) for row in rows if (value := getattr(row.score, kind)) is not None}
+    return min(figures.items(), key=lambda item: abs(item[1] - reported))
 
 
 def explanations(rows: tuple[ConventionRow, ...], reported: float) -> tuple[str, ...]:

@@ -69,7 +69,7 @@ def read_index(path: Path) -> H5Index:
         InputError: If the file is missing, is not such an H5 or is cut short.
     """
     if not path.is_file():
-        raise InputError(f"There is no file '{path}'; pack the images first.")
+        raise InputError(f"There is no file '{path.absolute()}'; pack the images first, or name them with --data.")
     try:
         # Without locking: the file is never changed in place, and some network file systems have no locks.
         with h5py.File(path, "r", locking=False) as file:

@@ -31,7 +31,9 @@ def _evaluate(words: Sequence[str]) -> None:
     parser.add_argument("--gray-images", help="score gray images as_rgb (default) or as_gray, for super-resolution")
     parser.add_argument("--not-rounded", action="store_true", help="score the output without rounding it to 8 bits")
     parser.add_argument("--conventions", action="store_true", help="score under all conventions that people mix up")
-    parser.add_argument("--explain", type=float, metavar="FIGURE", help="name the convention that explains this PSNR")
+    parser.add_argument(
+        "--explain", type=float, metavar="FIGURE", help="name the convention that explains this PSNR or SSIM"
+    )
     options = parser.parse_args(words)
     from jsnas.checkpoint import load_checkpoint
     from trainers.evaluate import evaluate
