@@ -139,7 +139,7 @@ def test_equal_figures_are_all_named_the_likeliest_first() -> None:
     assert explanations(rows, 30.01) == ("Y rounded",)
     assert explanations(rows, 30.004) == (PRESET,)  # three decimals were given
     assert explanations(rows, 30.5) == ()
-    assert nearest(rows, 30.5) == ("Y rounded", rows[-1].score.psnr_db) and nearest(rows, 12.0)[0] == PRESET
+    assert nearest(rows, 30.5) == ("Y rounded", 30.0052) and nearest(rows, 12.0)[0] == POOLED
     table = ConventionsTable(Task("sr", 2), 30.5, (ConventionSet("Set5", rows, ()),)).table()
     assert "explained by: none of these.\n  The nearest is 30.005: Y rounded." in table
 
