@@ -75,7 +75,7 @@ def test_a_missing_extra_or_misshapen_tensor_is_named(path: Path) -> None:
         ("settings", '{"scale": "2"}', "whole number"),
         ("settings", '{"image_channels": 3, "scale": 2, "modules": 1000000000}', "modules"),
         ("task", '{"name": 3}', "task"),
-        ("task", '{"name": "sr", "scale": 7}', "scale 7"),
+        ("task", '{"name": "sr", "scale": 7}', "it is 7"),
         ("metrics", "nonsense", "no JSON"),
     ],
 )
