@@ -37,9 +37,10 @@ def images(tmp_path: Path) -> Path:
         ["cost", "jsnet-sr", "--json", "{file}"],
         ["pack", "{images}", "{file}", "--task", "denoise"],
         ["export", "jsnet-sr", "{file}.py"],
+        ["export", "jsnet-sr", "{file}.safetensors"],
         ["draw", "jsnet-sr", "{file}.svg"],
     ],
-    ids=lambda words: words[0],
+    ids=lambda words: words[0] + words[2][-3:],
 )
 @pytest.mark.parametrize("theirs", ["import torch\n", "\x89PN"])
 def test_somebody_elses_file_is_left_alone(

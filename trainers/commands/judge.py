@@ -89,6 +89,7 @@ def _import_official(words: Sequence[str]) -> None:
 
     if options.out.suffix != ".safetensors":
         raise InputError(f"'{options.out}' is no name for a checkpoint; end it in .safetensors.")
+    check_output(options.out, "network")
     network, task = import_official(options.file)
     save_checkpoint(options.out, network, task, network.metadata.get("metrics"))
     write_card_beside(options.out, str(options.file), network, task)

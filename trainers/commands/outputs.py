@@ -10,8 +10,12 @@ from jsnas.errors import InputError
 _BEGINNINGS = {
     "figures": (b"{", b"["),
     "packed images": (b"\x89HDF",),
-    "network": (b'"""JSNet for ',),
     "drawing": (b"<svg", b"<?xml", b"\x89PNG", b"%PDF"),
+    "table": (b"protocol,", b"PAR1"),
+    "network (.py)": (b'"""JSNet for ',),
+    "network (.onnx)": (b"\x08",),
+    "network (.pt2)": (b"PK",),
+    "network (.pth)": (b"PK",),
 }
 
 
@@ -20,7 +24,7 @@ def check_output(path: Path, kind: str) -> None:
 
     Args:
         path: The file to be written.
-        kind: What will be in it: ``"figures"``, ``"packed images"``, ``"network"`` (Python) or ``"drawing"``.
+        kind: What will be in it: ``"figures"``, ``"packed images"``, ``"drawing"``, ``"table"`` or ``"network"``.
 
     Raises:
         InputError: If the folder is missing or may not be written, or the name is that of a folder or a file of
@@ -35,6 +39,14 @@ def check_output(path: Path, kind: str) -> None:
         raise InputError(f"'{path}' cannot be written because it is a folder; give the name of a file.")
     if path.exists():
         with path.open("rb") as file:
-            start = file.read(64).lstrip()
-        if start and not start.startswith(_BEGINNINGS[kind]):
+            start = file.read(64)
+        if start and not _begins_as(start, kind, path.suffix):
             raise InputError(f"'{path}' is there already and holds no {kind}; choose another name, or remove it.")
+
+
+def _begins_as(start: bytes, kind: str, suffix: str) -> bool:
+    """Whether the first bytes of a file are those of a kind; a suffix that no kind has is refused later."""
+    if suffix == ".safetensors":
+        return start[8:9] == b"{"  # behind the length of the header
+    beginnings = _BEGINNINGS.get(kind) or _BEGINNINGS.get(f"{kind} ({suffix})")
+    return beginnings is None or start.lstrip().startswith(beginnings)

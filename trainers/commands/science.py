@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jsnas.errors import InputError
+from trainers.commands.outputs import check_output
 from trainers.commands.parser import RESUMES, Command, Parser, config_of, path_of, settings_help
 
 
@@ -91,6 +92,7 @@ def _export(words: Sequence[str]) -> None:
     options = parser.parse_args(words)
     from jsnas.bench import export_table, load_table
 
+    check_output(options.out, "table")
     rows, protocols = load_table(options.table)
     export_table(rows, protocols, options.out)
     print(f"Wrote {len(rows)} trainings to {options.out}.")

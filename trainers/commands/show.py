@@ -25,8 +25,7 @@ def _export(words: Sequence[str]) -> None:
     options = parser.parse_args(words)
     from jsnas.export import export, network_of
 
-    if options.out.suffix == ".py":
-        check_output(options.out, "network")
+    check_output(options.out, "network")
     network = network_of(options.source, options.task, options.scale, options.modules)
     trained = "task" in network.metadata
     task = network.metadata["task"] if trained else task_of(network.genotype.task, network.settings.scale, None, None)
