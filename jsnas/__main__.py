@@ -2,7 +2,7 @@
 
 import sys
 
-from trainers.cli import main
+from trainers.start import main
 
 if __name__ == "__main__":
     sys.exit(main())

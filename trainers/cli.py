@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import TextIO
 
 import torch
 
@@ -39,10 +40,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say(f"stopped{command.after_stop if command else ''}.")
         return 130
     except BrokenPipeError:  # the reader of our output has gone; nothing is left to tell it
-        _drop_output()
+        _drop_output(sys.stdout)
         return 0
     except OSError as error:  # the disk is full, a file may not be read, a folder is gone
-        _drop_output()
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _drop_output(sys.stdout)
         _say(f"The system refused a file ({error}); make room or check it, and try again.")
         return 2
     except MemoryError:
@@ -73,7 +77,8 @@ def _open_streams() -> None:
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
+            free = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free, which is this one
+            os.set_inheritable(free, True)
     sys.stdout, sys.stderr = (stream or _nowhere() for stream in (sys.stdout, sys.stderr))
     for stream in (sys.stdout, sys.stderr):  # a file name need be no Unicode
         if isinstance(stream, io.TextIOWrapper):
@@ -84,16 +89,19 @@ def _nowhere() -> io.TextIOWrapper:
     return io.TextIOWrapper(io.FileIO(os.devnull, "w"))
 
 
-def _drop_output() -> None:
+def _drop_output(stream: TextIO) -> None:
     """What could not be written is not tried once more when the process ends."""
     with contextlib.suppress(OSError, ValueError):  # a stream that is no file, as in tests
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _say(sentence: str) -> None:
     """One line on stderr; a line break or a terminal's command in what the user gave is shown, not obeyed."""
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in sentence)
-    print(f"jsnas: {shown}", file=sys.stderr)
+    try:
+        print(f"jsnas: {shown}", file=sys.stderr, flush=True)
+    except OSError:  # nobody hears it, but the exit code
+        _drop_output(sys.stderr)
 
 
 def _overview() -> str:

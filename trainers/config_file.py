@@ -33,13 +33,16 @@ def config_parser(program: str) -> ArgumentParser:
     return parser
 
 
-def load_config(source: str | Path | None, overrides: typing.Sequence[str] = ()) -> Config:
+def load_config(
+    source: str | Path | None, overrides: typing.Sequence[str] = (), options: typing.Sequence[str] = ()
+) -> Config:
     """Reads settings.
 
     Args:
         source: A YAML file, the name of a shipped config, or ``None`` for the defaults.
         overrides: Dotted options and their values, such as ``["--train.total_iter", "100"]``. Where they name another
             strategy, the file's ``strategy.args`` are left out: they are settings of the file's strategy.
+        options: Others that the command has, such as ``"--data"``, to be named where one is misspelt.
 
     Raises:
         InputError: If the file cannot be read, a key is unknown (the nearest known one is named), or a value is of
@@ -55,7 +58,7 @@ def load_config(source: str | Path | None, overrides: typing.Sequence[str] = ())
         if option.startswith("--"):
             key = option[2:].partition("=")[0]
             if key not in known and not key.startswith("strategy.args."):
-                raise unknown_name("option", option.partition("=")[0], [f"--{name}" for name in known])
+                raise unknown_name("option", option.partition("=")[0], [*options, *(f"--{name}" for name in known)])
     try:
         parsed = parser.parse_object(content) if content else parser.get_defaults()
         parsed = parser.parse_args([*overrides], namespace=parsed) if overrides else parsed

@@ -80,7 +80,7 @@ def multi_task_search(config: Config, sources: Sequence[str], out: Path, resume:
         for images in ("weights", "architecture"):
             patch_stream(data[label], configs[label], images)
     with RunFolder(out, config, "multitask", resume) as run, contextlib.ExitStack() as stack:
-        state = load_state_of(out / "states", "tasks", config.search.total_iter) if resume else None
+        state = load_state_of(out / "states", "tasks") if resume else None
         if state is not None and list(state["tasks"]) != list(configs):
             before = ", ".join(state["tasks"])
             raise InputError(

@@ -21,6 +21,7 @@ from jsnas.errors import InputError
 from jsnas.plain_yaml import read_yaml
 from trainers.config import Config
 from trainers.report import LiveReport
+from trainers.state import newest_iteration
 
 _KIND = "# jsnas "  # begins the first line of config.yaml; then comes the command
 _MAY_CHANGE = (
@@ -85,6 +86,7 @@ class RunFolder:
         self._refuse_old_run(kind, resume)  # once more: another process may have come and gone meanwhile
         if resume and (path / "config.yaml").exists():
             _check_same(path / "config.yaml", config, kind)
+            _check_length(path, config, kind)
         elif resume:
             print(f"'{path}' holds no run yet; it starts from the beginning.", file=sys.stderr)
         self.write_text("config.yaml", f"{_KIND}{kind}\n{config.to_yaml()}")
@@ -193,6 +195,17 @@ def _check_same(path: Path, config: Config, kind: str) -> None:
                 f"The run in '{path.parent}' has {key} {before[key]!r}, but {value!r} was given; carry it on with the "
                 "same settings or choose another --out."
             )
+
+
+def _check_length(path: Path, config: Config, kind: str) -> None:
+    """Says that a run has done more than it shall do in all."""
+    total = config.train.total_iter if kind == "train" else config.search.total_iter
+    done = newest_iteration(path / "states")
+    if done > total:
+        raise InputError(
+            f"The run in '{path}' has done {done} iterations, more than the {total} asked for; give as many, or choose "
+            "another --out."
+        )
 
 
 def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -138,7 +138,7 @@ def _one_shot_search(
     resume: bool,
     ranks: Ranks,
 ) -> Genotype:
-    state = load_state_of(run.path / "states", "search", config.search.total_iter) if resume else None
+    state = load_state_of(run.path / "states", "search") if resume else None
     first = int(state["iteration"]) if state else 0
     total, warmup = config.search.total_iter, config.search.weight_warmup_iters
     if state is not None and (state["stopped"] or first >= total):
@@ -245,7 +245,9 @@ def _try_blocks(config: Config) -> None:
     """Tries the user's own blocks: in the middle of a search their faults would be hard to tell from ours."""
     s = config.search
     partial = config.strategy.args.get("partial", PartialChannelSettings().partial)
-    parts = (s.inner_channels // partial if config.strategy.name == "pc_darts" else s.inner_channels, s.inner_channels)
+    parts = [s.inner_channels]
+    if config.strategy.name == "pc_darts" and isinstance(partial, int) and partial and s.inner_channels % partial == 0:
+        parts.append(s.inner_channels // partial)  # what does not divide is told by the strategy
     for kind, resolve, names, channels in (
         ("operation", resolve_operations, s.operations, parts),
         ("attention", resolve_attentions, s.attentions, (s.channels,)),

@@ -58,26 +58,25 @@ def load_newest_state(folder: Path) -> dict[str, Any] | None:
     return None
 
 
-def load_state_of(folder: Path, holds: str, total: int) -> dict[str, Any] | None:
+def load_state_of(folder: Path, holds: str) -> dict[str, Any] | None:
     """The newest whole state of a run that is carried on, or ``None`` if there is none.
 
     Args:
         folder: Where states are kept.
         holds: A key that the states of the command have, and those of other commands have not.
-        total: Iterations that the run shall have in the end.
 
     Raises:
-        InputError: If the state is of another command, or after more iterations than that.
+        InputError: If the state is of another command.
     """
     state = load_newest_state(folder)
     if state is not None and holds not in state:
         raise InputError(f"The states in '{folder}' are of another command; choose another --out.")
-    if state is not None and state["iteration"] > total:
-        raise InputError(
-            f"The run in '{folder.parent}' has done {state['iteration']} iterations, more than the {total} asked for; "
-            "give as many, or choose another --out."
-        )
     return state
+
+
+def newest_iteration(folder: Path) -> int:
+    """Iterations done by the newest state, by its name; 0 if there is none."""
+    return max((int(path.stem) for path in _state_files(folder)), default=0)
 
 
 class DamagedStateError(InputError):

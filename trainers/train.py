@@ -112,7 +112,7 @@ def _fit(
     first, best_psnr = 0, -math.inf
     losses = LossMeter(fabric.device, resuming_advice("train.learning_rate"), ranks)
     shown: dict[str, float | str] = {}  # beside the progress
-    if resume and (state := load_state_of(run.path / "states", "best_psnr", total)) is not None:
+    if resume and (state := load_state_of(run.path / "states", "best_psnr")) is not None:
         first, best_psnr = int(state["iteration"]), float(state["best_psnr"])
         losses.load_state(state)
         network.load_state_dict(state["network"])

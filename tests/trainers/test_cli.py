@@ -132,6 +132,7 @@ def bad_inputs(folder: Path) -> dict[str, tuple[list[str], str]]:
     return {
         "unknown command": (["serach"], "did you mean 'search'"),
         "unknown option": (["list", "--al"], "--al"),
+        "misspelt option of a command": ([*search, "--dta", data], "did you mean '--data'"),
         "no images": (["pack", str(folder / "empty"), str(folder / "x.h5"), "--task", "sr", "--scale", "2"], "empty"),
         "no folder": (["pack", str(folder / "no"), str(folder / "x.h5"), "--task", "sr", "--scale", "2"], "no"),
         "broken png": (
@@ -213,7 +214,9 @@ def test_a_run_folder_is_not_overwritten(folder: Path, searched: Path, capsys: p
 def test_a_run_that_is_not_there_or_is_longer_is_not_taken_for_one_to_carry_on(
     folder: Path, searched: Path, trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    before = (searched / "config.yaml").read_bytes()
     assert run(folder, "search", "search", "--resume", "--iterations", "6") == 2
+    assert (searched / "config.yaml").read_bytes() == before
     assert "has done 8 iterations, more than the 6 asked for" in capsys.readouterr().err
     assert run(folder, "train", "train", "--resume", "--iterations", "6", "--genotype", str(searched)) == 2
     assert "has done 8 iterations" in capsys.readouterr().err
@@ -224,11 +227,12 @@ def test_a_run_that_is_not_there_or_is_longer_is_not_taken_for_one_to_carry_on(
 def test_a_search_says_how_to_train_what_it_found(
     folder: Path, searched: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(folder, "search", "search", "--resume") == 0
+    assert run(folder, "search", "search-3", "--search.inner_channels=8", "--train.learning_rate=3e-4") == 0
     command = capsys.readouterr().out.strip().splitlines()[-1]
     words = shlex.split(command)
     assert words[0] == "jsnas" and main([*words[1:], "--iterations", "4"]) == 0
-    assert load_checkpoint(folder / "search-trained" / "checkpoint.safetensors")
+    assert load_checkpoint(folder / "search-3-trained" / "checkpoint.safetensors")
+    assert "learning_rate: 0.0003" in (folder / "search-3-trained" / "config.yaml").read_text()
 
 
 def test_trials_are_not_counted_in_iterations(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

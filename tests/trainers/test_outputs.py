@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -67,16 +69,46 @@ def test_it_is_said_before_the_work_that_figures_cannot_be_written(
         assert sentence in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [["search", "--config", "quick"], ["restore", "x.safetensors", "y.png"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["search", "--config", "quick", "--out", ""],
+        ["restore", "x.safetensors", "y.png", "--out", ""],
+        ["restore", "", "y.png", "--out", "x"],
+        ["evaluate", "", "images"],
+    ],
+)
 def test_an_empty_path_is_no_path(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*words, "--out", ""]) == 2
-    assert "--out: the path is empty" in capsys.readouterr().err
+    assert main(words) == 2
+    assert re.search("(--out|checkpoint): the path is empty", capsys.readouterr().err)
+
+
+def test_a_pipe_is_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert main(["cost", "jsnet-sr", "--json", str(tmp_path / "pipe")]) == 2
+    assert "is no file that can be replaced" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("delay", [0.1, 0.3, 0.5])
+def test_ctrl_c_while_torch_is_imported(delay: float) -> None:
+    code = (
+        "import os, signal, threading\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # which a background process may lack
+        "from trainers.start import main\n"
+        f"threading.Timer({delay}, lambda: os.kill(os.getpid(), signal.SIGINT)).start()\n"
+        "raise SystemExit(main())\n"
+    )
+    words = [sys.executable, "-c", code, "search", "--config", "sr-x2", "--data", "none.h5"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 130 and done.stderr.startswith("jsnas: stopped") and done.stderr.count("\n") == 1
 
 
 def test_without_standard_streams(tmp_path: Path, checkpoint: Path) -> None:
     shell = f'cd {tmp_path} && "$0" "$@"'
+    for k in range(3):
+        Image.radial_gradient("L").resize((32, 24)).save(tmp_path / "images" / f"{k}.png")
     for closed in ("2>&-", ">&-", "<&- >&- 2>&-"):
-        words = ["pack", "images", "a.h5", "--task", "denoise"]
+        words = ["pack", "images", "a.h5", "--task", "denoise", "--processes", "2"]
         done = subprocess.run(["sh", "-c", f"{shell} {closed}", *JSNAS, *words], check=False)
         assert done.returncode == 0 and (tmp_path / "a.h5").read_bytes()[1:4] == b"HDF"
         (tmp_path / "a.h5").unlink()
@@ -90,6 +122,8 @@ def test_a_reader_that_has_gone_is_no_error(tmp_path: Path) -> None:
         shell = f'"$0" "$@" 2>{tmp_path}/said | true; cat {tmp_path}/said'
         done = subprocess.run(["sh", "-c", shell, *JSNAS, *words], capture_output=True, check=True)
         assert done.stdout == b""
+    done = subprocess.run(["sh", "-c", '"$0" "$@" 2>/dev/full', *JSNAS, "cost", "nope"], check=False)
+    assert done.returncode == 2
     done = subprocess.run(["sh", "-c", '"$0" "$@" > /dev/full', *JSNAS, "--help"], capture_output=True, check=False)
     assert (
         done.returncode == 2 and done.stderr.startswith(b"jsnas: The system refused") and done.stderr.count(b"\n") == 1

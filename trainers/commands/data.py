@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from jsnas.errors import InputError
 from trainers.commands.outputs import check_output
-from trainers.commands.parser import Command, Parser, checkpoint_of, path_of, task_of
+from trainers.commands.parser import Command, Parser, checkpoint_of, name_of, path_of, task_of
 
 
 def _pack(words: Sequence[str]) -> None:
@@ -39,10 +40,12 @@ def _pack(words: Sequence[str]) -> None:
 
 def _restore(words: Sequence[str]) -> None:
     parser = Parser("restore", COMMANDS["restore"].summary)
-    parser.add_argument("checkpoint", help="checkpoint (.safetensors), run folder of a training, or exported .onnx")
+    parser.add_argument(
+        "checkpoint", type=checkpoint_of, help="checkpoint (.safetensors), run folder of a training, or exported .onnx"
+    )
     parser.add_argument("images", nargs="+", help="images, folders, patterns in quotes, or - for standard input")
     parser.add_argument(
-        "--out", type=path_of, required=True, help="folder for the restored images (PNG), or - for standard output"
+        "--out", type=name_of, required=True, help="folder for the restored images (PNG), or - for standard output"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
     parser.add_argument("--backend", "--device", default="auto", help="auto, cpu, cuda, cuda:1, or onnx")
@@ -58,11 +61,9 @@ def _restore(words: Sequence[str]) -> None:
     given = {
         name: getattr(options, name) for name in ("tile", "overlap", "batch") if getattr(options, name) is not None
     }
-    restorer, task = open_restorer(
-        checkpoint_of(options.checkpoint), options.backend, Tiling(**given) if given else None
-    )
-    if "-" in (str(options.out), *options.images):
-        if str(options.out) != "-" or len(options.images) != 1:
+    restorer, task = open_restorer(options.checkpoint, options.backend, Tiling(**given) if given else None)
+    if "-" in (options.out, *options.images):
+        if options.out != "-" or len(options.images) != 1:
             raise InputError("A pipe takes one image and gives one; say `jsnas restore CHECKPOINT - --out -`.")
         (word,) = options.images
         if word == "-" and sys.stdin is None:
@@ -78,7 +79,7 @@ def _restore(words: Sequence[str]) -> None:
             restorer,
             task,
             files,
-            options.out,
+            Path(options.out),
             options.overwrite,
             lambda done, total, name: bar.update(done, {"image": name}),
         )

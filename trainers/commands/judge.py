@@ -16,7 +16,7 @@ from trainers.commands.parser import Command, Parser, checkpoint_of, path_of, wr
 
 def _evaluate(words: Sequence[str]) -> None:
     parser = Parser("evaluate", COMMANDS["evaluate"].summary)
-    parser.add_argument("checkpoint", help="checkpoint (.safetensors), or run folder of a training")
+    parser.add_argument("checkpoint", type=checkpoint_of, help="checkpoint (.safetensors), or run folder of a training")
     parser.add_argument(
         "images", type=path_of, help="folder of high-quality images, a benchmark set, or a folder of sets"
     )
@@ -43,7 +43,7 @@ def _evaluate(words: Sequence[str]) -> None:
 
     if options.json:
         check_output(options.json, "figures")
-    network, device = load_checkpoint(checkpoint_of(options.checkpoint)), pick_device(options.device)
+    network, device = load_checkpoint(options.checkpoint), pick_device(options.device)
     task = network.metadata["task"]
     for name in ("sigma", "quality"):
         if getattr(options, name) is not None:

@@ -37,6 +37,8 @@ def check_output(path: Path, kind: str) -> None:
         raise InputError(f"'{path}' cannot be written because '{folder}' may not be changed; choose another folder.")
     if path.is_dir():
         raise InputError(f"'{path}' cannot be written because it is a folder; give the name of a file.")
+    if path.exists() and not path.is_file():  # a pipe or a device
+        raise InputError(f"'{path}' is no file that can be replaced; give the name of one.")
     if path.exists():
         with path.open("rb") as file:
             start = file.read(64)

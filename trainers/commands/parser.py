@@ -72,15 +72,20 @@ class Parser(argparse.ArgumentParser):
 RESUMES = "; carry on with --resume"
 
 
-def path_of(text: str) -> Path:
-    """The type of an option that is a path; an empty one is what a script gives whose variable is not set."""
+def name_of(text: str) -> str:
+    """The type of an option that names a file or folder; an empty one is a variable of a script that is not set."""
     if not text:
         raise argparse.ArgumentTypeError("the path is empty; name a file or folder")
-    return Path(text)
+    return text
+
+
+def path_of(text: str) -> Path:
+    """The same as a path."""
+    return Path(name_of(text))
 
 
 def checkpoint_of(text: str) -> Path:
-    """A checkpoint by its name, or by the run folder that holds it."""
+    """The type of a checkpoint, which is given by its name or by the run folder that holds it."""
     path = path_of(text)
     return path / "checkpoint.safetensors" if path.is_dir() else path
 
@@ -105,7 +110,8 @@ def config_of(options: argparse.Namespace, overrides: Sequence[str], short: dict
 
     short = {"data": "datasets.path", "seed": "manual_seed", **short}
     given = [f"--{key}={value}" for name, key in short.items() if (value := getattr(options, name)) is not None]
-    config = load_config(options.config, [*overrides, *given])
+    own = [f"--{name.replace('_', '-')}" for name in vars(options)]
+    config = load_config(options.config, [*overrides, *given], own)
     if config.plugins or any(
         ":" in name for name in (*(config.search.operations or ()), *(config.search.attentions or ()))
     ):

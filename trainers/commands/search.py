@@ -7,7 +7,6 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from jsnas.errors import InputError
 from trainers.commands.parser import RESUMES, Command, Parser, config_of, path_of, run_parser, settings_help
@@ -44,16 +43,13 @@ def _search(words: Sequence[str]) -> None:
             "--iterations and --warmup."
         )
     genotype = search(config, out, options.resume)
-    print(f"{genotype}\nGenotype in {out / 'genotype.json'}; this trains it:\n{_training_of(options, config, out)}")
+    print(f"{genotype}\nGenotype in {out / 'genotype.json'}; this trains it:\n{_training_of(out)}")
 
 
-def _training_of(options: argparse.Namespace, config: Any, found: Path) -> str:
-    """The command that trains what a search found."""
-    words = ["jsnas", "train", "--config", options.config or str(found / "config.yaml")]
-    words += ["--data", config.datasets.path, "--genotype", str(found), "--out", f"{found}-trained"]
-    for name in (*(config.search.operations or ()), *(config.search.attentions or ()), *config.plugins):
-        words += ["--plugin", name] if ":" in name else []
-    return f"  {shlex.join(words)}"
+def _training_of(found: Path) -> str:
+    """The command that trains what a search found, with the settings of its run."""
+    words = ["--config", str(found / "config.yaml"), "--genotype", str(found), "--out", f"{found}-trained"]
+    return f"  jsnas train {shlex.join(words)}"
 
 
 def _compare(words: Sequence[str]) -> None:
@@ -150,7 +146,7 @@ def _experiment(words: Sequence[str]) -> None:
         raise InputError(f"No trial came to a result; their messages are in '{out / 'experiment.json'}'.")
     print(
         f"Best of {len(summary['trials'])} trials: number {found[0]['number']} with {found[0]['psnr_db']:.2f} dB. "
-        f"Genotype in {out / 'genotype.json'}; this trains it:\n{_training_of(options, config, out)}"
+        f"Genotype in {out / 'genotype.json'}; this trains it:\n{_training_of(out)}"
     )
 
 
