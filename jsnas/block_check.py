@@ -119,7 +119,7 @@ def refuse_faulty(kind: str, name: str, block: BlockClass, channels: Sequence[in
             _check_shapes(blocks, faults, [(side, side), (side + 1 - side % 2, side + 2)])
     if faults:
         path = f"{block.__module__}:{block.__name__}"
-        raise InputError(f"The {kind} '{name}' cannot be searched. {faults[0]} Try it with `jsnas block check {path}`.")
+        raise InputError(f"The {kind} '{name}' cannot be used. {faults[0]} Try it with `jsnas block check {path}`.")
 
 
 def _multiply_adds(block: nn.Module, channels: int) -> float:

@@ -22,7 +22,8 @@ from jsnas.genotype import Genotype
 from trainers.config import Config
 from trainers.progress import Progress
 from trainers.run_folder import RunFolder
-from trainers.search import build_space, quiet_nni, search
+from trainers.search import quiet_nni, search
+from trainers.space import build_space
 from trainers.strategies import check_space, is_one_shot, make_strategy
 from trainers.trial import run_trial
 

@@ -31,8 +31,9 @@ from trainers.ranks import Ranks
 from trainers.report import LiveReport
 from trainers.restoration_module import RestorationModule
 from trainers.run_folder import RunFolder
-from trainers.search import build_space, check_validation, quiet_nni
+from trainers.search import check_validation, quiet_nni
 from trainers.search_journal import SearchJournal
+from trainers.space import build_space
 from trainers.state import load_state_of, random_states, restore_random_states, save_state
 from trainers.strategies import check_space, make_strategy
 from trainers.streams import Data, open_data, patch_stream, pick_device, worker_count

@@ -1,8 +1,20 @@
-"""Makes a config's candidate plug-ins known, so that their short names work in genotypes and checkpoints."""
+"""The user's own blocks: made known, and tried before a run.
+
+Known, their short names work in genotypes and checkpoints; in the middle of a run their faults would be hard to tell
+from ours.
+"""
 
 from __future__ import annotations
 
-from jsnas.candidates import register_plugin, resolve_attentions, resolve_operations
+from collections.abc import Sequence
+
+from jsnas.attentions import ATTENTIONS
+from jsnas.block_check import refuse_faulty
+from jsnas.candidates import BlockClass, register_plugin, resolve_attentions, resolve_operations
+from jsnas.genotype import Genotype
+from jsnas.network import NetworkSettings
+from jsnas.operations import OPERATIONS
+from jsnas.strategy.pc_darts import PartialChannelSettings
 from trainers.config import Config
 
 
@@ -18,3 +30,39 @@ def use_plugins(config: Config) -> None:
         resolve_operations(config.search.operations)
     if config.search.attentions:
         resolve_attentions(config.search.attentions)
+
+
+def try_candidates(config: Config) -> None:
+    """Tries the blocks of a search at the channels that its strategy makes them with.
+
+    Raises:
+        InputError: If one is unknown, or cannot be used.
+    """
+    s = config.search
+    partial = config.strategy.args.get("partial", PartialChannelSettings().partial)
+    parts = [s.inner_channels]
+    if config.strategy.name == "pc_darts" and isinstance(partial, int) and partial and s.inner_channels % partial == 0:
+        parts.append(s.inner_channels // partial)  # what does not divide is told by the strategy
+    for name, block in (resolve_operations(s.operations) if s.operations else {}).items():
+        _try("operation", name, block, parts, config)
+    for name, block in (resolve_attentions(s.attentions) if s.attentions else {}).items():
+        _try("attention", name, block, [s.channels], config)
+
+
+def try_blocks_of(genotype: Genotype, network: NetworkSettings, config: Config) -> None:
+    """Tries the blocks of a network that will be trained.
+
+    Raises:
+        InputError: If one cannot be used.
+    """
+    for kind, edges, known, channels in (
+        ("operation", genotype.operations, OPERATIONS, network.inner_channels),
+        ("attention", genotype.attentions, ATTENTIONS, network.channels),
+    ):
+        for name in sorted({name for _, name in edges} & set(known)):  # building the network tells the unknown
+            _try(kind, name, known[name], [channels], config)
+
+
+def _try(kind: str, name: str, block: BlockClass, channels: Sequence[int], config: Config) -> None:
+    if not block.__module__.startswith("jsnas."):
+        refuse_faulty(kind, name, block, channels, config.datasets.patch_size)

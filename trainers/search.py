@@ -19,21 +19,16 @@ from typing import Any
 
 from pytorch_lightning.strategies import DDPStrategy
 
-from jsnas.block_check import refuse_faulty
-from jsnas.candidates import ALL_OPERATIONS, resolve_attentions, resolve_operations
 from jsnas.data.patches import patch_loader
-from jsnas.errors import InputError, unknown_name
+from jsnas.errors import InputError
 from jsnas.genotype import Genotype
 from jsnas.sample import genotype_from_sample
-from jsnas.strategy.alternating import EXCLUDED, AlternatingModule, DifferentiableStrategy
+from jsnas.strategy.alternating import AlternatingModule, DifferentiableStrategy
 from jsnas.strategy.nni_api import Lightning, ModelSpace, NasExperiment, Strategy, Trainer
 from jsnas.strategy.one_shot import MendedProxyless
-from jsnas.strategy.pc_darts import PartialChannelSettings
 from jsnas.strategy.sampling import ControllerModule, MendedRandomOneShot, RandomPathModule
 from jsnas.strategy.search_module import SearchModule
-from search_spaces import AttentionSearchSpace, JointSearchSpace, OperationSearchSpace
 from trainers.budget import Budget, budget_sentence, make_budget
-from trainers.catalogue import SPACES
 from trainers.config import Config
 from trainers.launch import on_all_devices, starts_processes
 from trainers.multi_trial import multi_trial_search
@@ -43,8 +38,9 @@ from trainers.report import LiveReport
 from trainers.restoration_module import RestorationModule
 from trainers.run_folder import RunFolder
 from trainers.search_journal import SearchJournal
+from trainers.space import build_space
 from trainers.state import load_state_of
-from trainers.strategies import check_space, is_one_shot, make_strategy, searches_none
+from trainers.strategies import check_space, is_one_shot, make_strategy
 from trainers.streams import Data, open_data, patch_stream, pick_device, worker_count
 
 _NOT_RESUMABLE = ("enas",)
@@ -221,70 +217,6 @@ def _apply_budget(strategy: Any, budget: Budget) -> None:
         return module
 
     strategy.configure_oneshot_module = make_with_budget
-
-
-def build_space(config: Config) -> JointSearchSpace:
-    """The search space that the config describes.
-
-    ``none`` is a candidate only for strategies that can leave it out of what they derive.
-
-    Raises:
-        InputError: If the space or a candidate is unknown, a size out of its range, or a patch too small for it.
-    """
-    _try_blocks(config)
-    space = _space(config)
-    if config.datasets.patch_size < space.network.smallest_input:
-        raise InputError(
-            f"The patches have {config.datasets.patch_size} pixels a side, but a candidate takes "
-            f"{space.network.smallest_input} or more; raise datasets.patch_size or leave the candidate out."
-        )
-    return space
-
-
-def _try_blocks(config: Config) -> None:
-    """Tries the user's own blocks: in the middle of a search their faults would be hard to tell from ours."""
-    s = config.search
-    partial = config.strategy.args.get("partial", PartialChannelSettings().partial)
-    parts = [s.inner_channels]
-    if config.strategy.name == "pc_darts" and isinstance(partial, int) and partial and s.inner_channels % partial == 0:
-        parts.append(s.inner_channels // partial)  # what does not divide is told by the strategy
-    for kind, resolve, names, channels in (
-        ("operation", resolve_operations, s.operations, parts),
-        ("attention", resolve_attentions, s.attentions, (s.channels,)),
-    ):
-        for name, block in (resolve(names) if names else {}).items():
-            if not block.__module__.startswith("jsnas."):
-                refuse_faulty(kind, name, block, channels, config.datasets.patch_size)
-
-
-def _space(config: Config) -> JointSearchSpace:
-    s = config.search
-    operations = s.operations
-    if not searches_none(config):
-        operations = [name for name in operations or ALL_OPERATIONS if name != EXCLUDED]
-    size: dict[str, Any] = {"task": config.task, "scale": config.scale, "modules": s.modules, "channels": s.channels}
-    if s.space == "joint":
-        return JointSearchSpace(
-            **size,
-            inner_channels=s.inner_channels,
-            operation_nodes=s.operation_nodes,
-            attention_nodes=s.attention_nodes,
-            operations=operations,
-            attentions=s.attentions,
-            inputs=s.inputs,
-            fusion_kernels=config.network.fusion_kernels,
-        )
-    if s.space == "operation":
-        return OperationSearchSpace(
-            **size,
-            inner_channels=s.inner_channels,
-            operation_nodes=s.operation_nodes,
-            operations=operations,
-            inputs=s.inputs,
-        )
-    if s.space == "attention":
-        return AttentionSearchSpace(**size, attention_nodes=s.attention_nodes, attentions=s.attentions, inputs=s.inputs)
-    raise unknown_name("search space", s.space, SPACES)
 
 
 def check_warmup(config: Config) -> None:

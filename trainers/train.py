@@ -32,7 +32,7 @@ from trainers.learning_step import LearningStep, fabric_of
 from trainers.loss_meter import LossMeter, resuming_advice
 from trainers.model_card import NAME as CARD_NAME
 from trainers.model_card import ModelCard
-from trainers.plugins import use_plugins
+from trainers.plugins import try_blocks_of, use_plugins
 from trainers.progress import Progress
 from trainers.ranks import Ranks
 from trainers.report import LiveReport
@@ -78,6 +78,7 @@ def _train(config: Config, out: Path, resume: bool, page: LiveReport | None = No
     genotype = load_genotype(config)
     stream = patch_stream(data, config, "weights", ranks)
     settings = NetworkSettings.for_task(data.task, **vars(config.network))
+    try_blocks_of(genotype, settings, config)
     ranks.seed(config.manual_seed)
     network = JSNet(genotype, settings)
     started = resume and any((out / "states").glob("*.pt"))

@@ -206,16 +206,26 @@ def test_command_line_walk_through(package: Path, tmp_path: Path, tiny_config, c
         ("attention", "return self.conv(x)[:, :1]", "the shape must stay"),
     ],
 )
-def test_a_faulty_block_is_told_before_the_search(
+def test_a_faulty_block_is_told_before_the_run(
     package: Path, tmp_path: Path, tiny_config, kind: str, body: str, reason: str
 ) -> None:
     code = BLOCKS.replace("(channels, channels, 3)", "(channels, channels, 1)")
     (package / "my_package" / "faulty.py").write_text(code.replace("return self.conv(x)", body))
     config = tiny_config(**{f"search__{kind}s": ["skip", "my_package.faulty:BrokenBlock"]}, datasets__patch_size=18)
-    with pytest.raises(InputError, match=f"The {kind} 'BrokenBlock' cannot be searched") as error:
+    with pytest.raises(InputError, match=f"The {kind} 'BrokenBlock' cannot be used") as error:
         search(config, tmp_path / "run")
     assert reason in str(error.value) and "`jsnas block check my_package.faulty:BrokenBlock`" in str(error.value)
     assert not (tmp_path / "run").exists()  # so that the same command goes on when it is mended
+    names = {each: "BrokenBlock" if each == kind else "skip" for each in ("operation", "attention")}
+    Genotype.from_edges("sr", {"0>1": names["operation"]}, {"0>1": names["attention"]}).save(tmp_path / "faulty.json")
+    training = tiny_config(
+        train={"genotype": str(tmp_path / "faulty.json"), "total_iter": 2},
+        plugins=["my_package.faulty:BrokenBlock"],
+        datasets__patch_size=18,
+    )
+    with pytest.raises(InputError, match=f"The {kind} 'BrokenBlock' cannot be used"):
+        train(training, tmp_path / "training")
+    assert not (tmp_path / "training").exists()
 
 
 @pytest.mark.parametrize(

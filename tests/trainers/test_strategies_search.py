@@ -13,7 +13,8 @@ from jsnas.errors import InputError
 from jsnas.export import network_of
 from jsnas.genotype import Genotype
 from trainers.catalogue import MULTI_TRIAL, STRATEGIES
-from trainers.search import build_space, search
+from trainers.search import search
+from trainers.space import build_space
 from trainers.state import load_newest_state
 from trainers.strategies import make_strategy
 

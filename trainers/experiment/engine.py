@@ -16,7 +16,7 @@ from trainers.budget import Budget, make_budget
 from trainers.config_file import load_config
 from trainers.experiment.advisor import Trials
 from trainers.plugins import use_plugins
-from trainers.search import build_space
+from trainers.space import build_space
 from trainers.strategies import make_strategy
 
 _MOST_REJECTIONS = 2000

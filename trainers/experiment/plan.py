@@ -97,7 +97,7 @@ def _checked(config: Config) -> tuple[Any, Any]:
     """Strategy and space of a config, made and looked at as a search does before it starts."""
     from trainers.budget import make_budget
     from trainers.plugins import use_plugins
-    from trainers.search import build_space
+    from trainers.space import build_space
     from trainers.strategies import check_space, make_strategy
     from trainers.streams import pick_device
 
