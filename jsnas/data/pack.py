@@ -8,6 +8,7 @@ one file, or a folder of them (shards). ``jsnas.data.pack_file`` says what a fil
 from __future__ import annotations
 
 import hashlib
+import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from jsnas.data.degrade import crop_to_multiple, downscale, jpeg
+from jsnas.data.faulty_images import Faults
 from jsnas.data.folders import ImagePair, find_pairs, unique_names
 from jsnas.data.h5 import H5Images
 from jsnas.data.h5_index import Pixels
@@ -86,8 +88,9 @@ def pack(
         shard_images: Images a file of the folder ``out``; ``None`` writes one file.
 
     Raises:
-        InputError: If there is no image, one cannot be read or is too small, a low-quality file has the wrong size, or
-            the H5 cannot be written.
+        FaultyImagesError: If some cannot be read or are too small, or a low-quality file has the wrong size; of a large pack
+            the parts without fault are kept for the next one.
+        InputError: If there is no image, or the H5 cannot be written.
     """
     start = time.perf_counter()
     if processes < 1 or (shard_images is not None and shard_images < 1):
@@ -124,6 +127,10 @@ def pack_pairs(
         threads: Threads that prepare images.
         progress: Called with (images done, images in all) after every image.
         digest: What identifies a part; it is kept in the file.
+
+    Raises:
+        FaultyImagesError: If some cannot be used.
+        InputError: If the file cannot be written.
     """
     with pack_file(out) as file:
         for index, (pair, image) in enumerate(_prepared(pairs, task, threads)):
@@ -143,20 +150,28 @@ def _pairs(images: Path | Sequence[Path], task: Task) -> list[ImagePair]:
 
 
 def _prepared(pairs: Sequence[ImagePair], task: Task, threads: int) -> Iterator[tuple[ImagePair, _Prepared]]:
-    """The prepared images in order; at most ``2 * threads`` are in memory."""
-    pool = ThreadPoolExecutor(threads)
+    """The prepared images in order; at most ``2 * threads`` are in memory.
+
+    Raises:
+        FaultyImagesError: At the end; after the first that cannot be used, the rest is only looked at.
+    """
+    pool, faults = ThreadPoolExecutor(threads), Faults()
     waiting: deque[tuple[ImagePair, Future[_Prepared]]] = deque()
+    coming = iter(pairs)
     try:
-        for pair in pairs:
-            waiting.append((pair, pool.submit(_prepare, pair, task)))
-            if len(waiting) == 2 * threads:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        while waiting:
-            first, future = waiting.popleft()
-            yield first, future.result()
+        while not faults.enough:
+            for pair in itertools.islice(coming, 2 * threads - len(waiting)):
+                waiting.append((pair, pool.submit(_prepare, pair, task)))
+            if not waiting:
+                break
+            pair, future = waiting.popleft()
+            with faults.collect():
+                future.result()
+            if not faults:
+                yield pair, future.result()
     finally:
         pool.shutdown(cancel_futures=True)
+    faults.tell()
 
 
 def _prepare(pair: ImagePair, task: Task) -> _Prepared:

@@ -25,6 +25,7 @@ import h5py
 import PIL
 from filelock import FileLock, Timeout
 
+from jsnas.data.faulty_images import Faults, FaultyImagesError
 from jsnas.data.folders import ImagePair
 from jsnas.data.h5 import H5Images
 from jsnas.data.h5_index import FORMAT
@@ -114,10 +115,14 @@ def run_parts(
         threads: Threads of each.
         make: Packs one part, given (pairs, path, task, threads, progress, digest).
         progress: Called with (images done, images in all) after every part.
+
+    Raises:
+        FaultyImagesError: At the end, if some images cannot be used.
+        InputError: If a part cannot be written.
     """
     total = sum(len(part.pairs) for part in parts)
     done = sum(len(part.pairs) for part in parts if part.done)
-    missing = [part for part in parts if not part.done]
+    missing, faults = [part for part in parts if not part.done], Faults()
 
     def count(part: Part) -> None:
         nonlocal done
@@ -127,8 +132,12 @@ def run_parts(
 
     if processes == 1 or len(missing) < 2:
         for part in missing:
-            make(part.pairs, part.path, task, threads, None, part.digest)
-            count(part)
+            with faults.collect(FaultyImagesError):
+                make(part.pairs, part.path, task, threads, None, part.digest)
+                count(part)
+            if faults.enough:
+                break
+        faults.tell()
         return
     workers = min(processes, len(missing))
     with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (os.getpid(),)) as pool:
@@ -137,8 +146,12 @@ def run_parts(
                 pool.submit(make, part.pairs, part.path, task, threads, None, part.digest): part for part in missing
             }
             for future in as_completed(futures):
-                future.result()
-                count(futures[future])
+                with faults.collect(FaultyImagesError):
+                    future.result()
+                    count(futures[future])
+                if faults.enough:
+                    break
+            faults.tell()
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

@@ -6,7 +6,7 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -77,6 +77,32 @@ def test_what_cannot_be_packed_is_said(
     said = capsys.readouterr().err
     assert re.search(sentence, said) and said.count("\n") == 1, said
     assert out.read_bytes() == b"\x89HDF, the old one" and len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize(("bad", "count"), [((3,), ""), ((2, 3, 18, 39), "4 images"), (range(12), "10 images or more")])
+def test_all_faulty_images_are_told_together(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], bad: Sequence[int], count: str, processes: int
+) -> None:
+    folder, out = tmp_path / "in", tmp_path / "images.h5"
+    folder.mkdir()
+    for number in range(40):  # three parts
+        write_png(folder / f"{number}.png", RGB)
+    for number in bad:
+        (folder / f"{number}.png").write_text("no image")
+    command = ["pack", str(folder), str(out), "--task", "sr", "--scale", "2", "--processes", str(processes)]
+    assert main(command) == 2
+    said = capsys.readouterr().err
+    named = {int(number) for number in re.findall(r"(\d+)\.png' cannot be read as an image", said)}
+    assert named == set(bad) if len(bad) < 10 else (named <= set(bad) and len(named) == 10)
+    assert f"jsnas: {count} cannot be used. '" in said if count else "cannot be used" not in said
+    assert said.count("\n") == 1 and not out.exists()
+    for number in bad:
+        write_png(folder / f"{number}.png", RGB)
+    assert main(command) == 0
+    if len(bad) == 1:
+        assert "24 images had been packed before" in capsys.readouterr().out  # in the parts without a fault
+    assert len(H5Images(out)) == 40
 
 
 def test_what_is_odd_but_an_image_is_packed(tmp_path: Path) -> None:
