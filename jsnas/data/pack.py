@@ -88,8 +88,8 @@ def pack(
         shard_images: Images a file of the folder ``out``; ``None`` writes one file.
 
     Raises:
-        FaultyImagesError: If some cannot be read or are too small, or a low-quality file has the wrong size; of a large pack
-            the parts without fault are kept for the next one.
+        FaultyImagesError: If some cannot be read or are too small, or a low-quality file has the wrong size; of a large
+            pack the parts without fault are kept for the next one.
         InputError: If there is no image, or the H5 cannot be written.
     """
     start = time.perf_counter()
