@@ -6,14 +6,44 @@ search needs NNI.
 
 from __future__ import annotations
 
-from trainers.commands import data, judge, science, search, show, tasks, train
+from trainers.commands import (
+    bench,
+    block,
+    compare,
+    cost,
+    demo,
+    draw,
+    evaluate,
+    experiment,
+    export,
+    list,
+    multitask,
+    pack,
+    report,
+    reproduce,
+    restore,
+    search,
+    tournament,
+    train,
+)
 
 COMMANDS = {
+    **demo.COMMANDS,
     **train.COMMANDS,
-    **data.COMMANDS,
+    **pack.COMMANDS,
+    **restore.COMMANDS,
     **search.COMMANDS,
-    **tasks.COMMANDS,
-    **science.COMMANDS,
-    **judge.COMMANDS,
-    **show.COMMANDS,
+    **compare.COMMANDS,
+    **block.COMMANDS,
+    **experiment.COMMANDS,
+    **multitask.COMMANDS,
+    **tournament.COMMANDS,
+    **bench.COMMANDS,
+    **evaluate.COMMANDS,
+    **reproduce.COMMANDS,
+    **cost.COMMANDS,
+    **export.COMMANDS,
+    **draw.COMMANDS,
+    **report.COMMANDS,
+    **list.COMMANDS,
 }

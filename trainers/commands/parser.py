@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -128,7 +129,7 @@ def settings_help() -> str:
     return "Any setting can be given too, such as --datasets.batch_size 4:\n\n" + config_help.settings_help()
 
 
-def task_of(name: str, scale: int | None, sigma: float | None, quality: int | None) -> Any:
+def task_of(name: str, scale: int | None, quality: int | None) -> Any:
     """The task that ``--task`` and its level name."""
     from jsnas.task import TASK_NAMES, Task
 
@@ -142,7 +143,7 @@ def task_of(name: str, scale: int | None, sigma: float | None, quality: int | No
         raise InputError(f"Task '{name}' keeps the image size, but scale {scale} was given; leave --scale out.")
     # Packed data serve every noise level; the number is only there because a task has one.
     if name == "denoise":
-        return Task(name, sigma=sigma or 30, quality=quality)
+        return Task(name, sigma=30, quality=quality)
     return Task(name, quality=10 if quality is None else quality)
 
 
@@ -153,3 +154,14 @@ def write_json(path: Path, content: Any) -> None:
     with atomic_file(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     print(f"Figures in {path}.", file=sys.stderr)
+
+
+def training_of(found: Path) -> str:
+    """The command that trains what a search found, with the settings of its run."""
+    words = ["--config", str(found / "config.yaml"), "--genotype", str(found), "--out", f"{found}-trained"]
+    return f"  jsnas train {shlex.join(words)}"
+
+
+def folder_of(out: Path | None, config: Any, kind: str) -> Path:
+    """The run folder that was named, or ``runs/TASK-KIND``."""
+    return out or Path("runs") / f"{config.to_task().label}-{kind}"

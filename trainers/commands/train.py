@@ -1,35 +1,11 @@
-"""The demo, and training what a search found."""
+"""Training what a search found."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
-from jsnas.errors import unknown_name
-from trainers.commands.parser import RESUMES, Command, Parser, config_of, path_of, run_parser, settings_help
-
-
-def _demo(words: Sequence[str]) -> None:
-    parser = Parser("demo", COMMANDS["demo"].summary, settings_help())
-    parser.add_argument(
-        "--out", type=path_of, default=Path("runs/demo"), help="folder for the results (default: runs/demo)"
-    )
-    parser.add_argument("--task", default="sr", help="sr (default), denoise or deblock")
-    options, overrides = parser.parse_known_args(words)
-    from trainers.demo import CONFIGS, demo
-
-    if options.task not in CONFIGS:
-        raise unknown_name("task", options.task, CONFIGS)
-    summary = demo(options.task, options.out, overrides)
-    kind = "bicubic" if options.task == "sr" else "the input"
-    before = summary["psnr_db"] - summary["gain_db"]
-    print(
-        f"Restored {len(summary['images'])} photographs it had not seen at {summary['psnr_db']:.2f} dB; {kind} has "
-        f"{before:.2f} dB ({summary['gain_db']:+.2f} dB), in {summary['seconds']:.0f} s.\nResults in {options.out}: "
-        "report.html, summary.json, genotype.json, checkpoint.safetensors, model_card.md, jsnet.py, architecture.svg, "
-        "restored/"
-    )
+from trainers.commands.parser import RESUMES, Command, config_of, folder_of, run_parser
 
 
 def _train(words: Sequence[str]) -> None:
@@ -41,7 +17,7 @@ def _train(words: Sequence[str]) -> None:
     config = config_of(options, overrides, {**short, "devices": "devices", "num_nodes": "num_nodes"})
     if options.plugin:  # for the processes of other devices, which do not see the option
         config = replace(config, plugins=[*config.plugins, *options.plugin])
-    out = options.out or Path("runs") / f"{config.to_task().label}-train"
+    out = folder_of(options.out, config, "train")
     from trainers.train import train
 
     network = train(config, out, options.resume)
@@ -53,10 +29,5 @@ def _train(words: Sequence[str]) -> None:
 
 
 COMMANDS = {
-    "demo": Command(
-        "Search, train and evaluate on photographs that ship with scikit-image.",
-        _demo,
-        "; a demo starts anew, in another --out",
-    ),
     "train": Command("Train the network of a genotype; leaves a checkpoint.", _train, RESUMES),
 }

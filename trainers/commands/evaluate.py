@@ -1,12 +1,10 @@
-"""Figures: evaluation, the authors' checkpoints, the certificate, cost."""
+"""Scores of a checkpoint."""
 
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Sequence
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 from jsnas.errors import InputError
@@ -77,74 +75,6 @@ def _convention(options: argparse.Namespace, task: Any) -> Any:
     return None if changes == (None,) * 5 else deviating(task, *changes)
 
 
-def _import_official(words: Sequence[str]) -> None:
-    parser = Parser("import-official", COMMANDS["import-official"].summary)
-    parser.add_argument("file", type=path_of, help="checkpoint released by the paper's authors (.pt)")
-    parser.add_argument("out", type=path_of, help="checkpoint to write (.safetensors)")
-    options = parser.parse_args(words)
-    from jsnas.checkpoint import save_checkpoint
-    from jsnas.cost import parameters_of
-    from jsnas.official import import_official
-    from trainers.model_card import write_card_beside
-
-    if options.out.suffix != ".safetensors":
-        raise InputError(f"'{options.out}' is no name for a checkpoint; end it in .safetensors.")
-    check_output(options.out, "network")
-    network, task = import_official(options.file)
-    save_checkpoint(options.out, network, task, network.metadata.get("metrics"))
-    write_card_beside(options.out, str(options.file), network, task)
-    kept = sum(buffer.numel() for buffer in network.buffers())
-    print(
-        f"Found {task.label} with the genotype jsnet-sr, {network.settings.modules} modules: "
-        f"{parameters_of(network):,} parameters and {kept} values of a trained mean shift. Wrote {options.out}."
-    )
-
-
-def _reproduce(words: Sequence[str]) -> None:
-    parser = Parser("reproduce", COMMANDS["reproduce"].summary)
-    parser.add_argument("checkpoints", type=path_of, nargs="*", help="checkpoints, ours or the authors' (.pt)")
-    parser.add_argument("--images", type=path_of, help="folder that holds Set5, Set14, BSD100, Classic5, ...")
-    parser.add_argument(
-        "--out", type=path_of, default=Path("runs/certificate"), help="folder (default: runs/certificate)"
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1")
-    options = parser.parse_args(words)
-    from trainers.progress import counting
-    from trainers.reproduce import reproduce
-    from trainers.streams import pick_device
-
-    certificate = reproduce(
-        options.checkpoints, options.images, options.out, pick_device(options.device), counting("measure", "jobs")
-    )
-    counts = ", ".join(f"{number} {verdict}" for verdict, number in certificate.counts().items())
-    print(f"Cells of the paper's tables: {counts}.\nCertificate in {options.out}: certificate.html, certificate.json.")
-
-
-def _cost(words: Sequence[str]) -> None:
-    parser = Parser("cost", COMMANDS["cost"].summary)
-    parser.add_argument("source", help="genotype, shipped genotype's name, checkpoint or run folder")
-    parser.add_argument("--size", default="720x1280", help="output height x width in pixels (default: 720x1280)")
-    parser.add_argument("--scale", type=int, help="2, 3 or 4, where the source is a genotype for sr")
-    parser.add_argument("--json", type=path_of, help="file for the figures")
-    options = parser.parse_args(words)
-    from jsnas.cost import cost_of
-    from jsnas.export import network_of
-
-    size = re.fullmatch(r"(\d{1,6})x(\d{1,6})", options.size)
-    if not size:
-        raise InputError(f"'{options.size}' is no size; give height x width, such as 720x1280.")
-    if options.json:
-        check_output(options.json, "figures")
-    network = network_of(options.source, scale=options.scale)
-    cost = cost_of(network, (int(size[1]), int(size[2])))
-    print(f"{cost}\nMultiply-adds are half of what torch's counter finds in convolutions.")
-    if options.json:
-        write_json(options.json, asdict(cost))
-
-
 COMMANDS = {
     "evaluate": Command("Score a checkpoint on images.", _evaluate),
-    "import-official": Command("Turn a checkpoint of the paper's authors into one of ours.", _import_official),
-    "reproduce": Command("Set our figures beside the paper's, on a page.", _reproduce),
-    "cost": Command("Count parameters and multiply-adds.", _cost),
 }
