@@ -33,6 +33,7 @@ setup(
         Extension(
             "jsnas.native._loops",
             [
+                "jsnas/native/common.c",
                 "jsnas/native/convolution_sum.c",
                 "jsnas/native/esa.c",
                 "jsnas/native/gated_sum.c",

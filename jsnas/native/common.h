@@ -8,6 +8,8 @@
 enum { FORM = 13 };   /* of all functions and structures; jsnas/native/library.py asks for the same */
 enum { WIDEST = 16 }; /* floats of the widest vector */
 
+typedef float eight __attribute__((vector_size(32), aligned(4)));
+
 typedef struct {
     int64_t images, rows, columns, channels;
 } Shape;
@@ -33,6 +35,10 @@ static inline int64_t common_multiple(int64_t a, int64_t b) {
     return multiple;
 }
 
-extern int jsnas_widest; /* tests lower it to see the loops of lesser processors */
+/* Floats that a part of a block of memory takes: whole vectors. */
+static inline int64_t whole(int64_t floats) { return (floats + WIDEST - 1) / WIDEST * WIDEST; }
+
+extern int jsnas_form;   /* FORM */
+extern int jsnas_widest; /* floats of a vector at most: tests lower it to see the loops of lesser processors */
 
 #endif

@@ -12,10 +12,6 @@ enum { GATES = 8 };                    /* wide gates of an edge */
 enum { BLOCK = 1 << 17, FEWEST = 4 }; /* values of y, and rows, that all edges add to before the next ones */
 enum { PIXELS = 16 };                  /* that a forward pass has at a time */
 
-int jsnas_form = FORM, jsnas_widest = WIDEST;
-
-typedef float eight __attribute__((vector_size(32), aligned(4)));
-
 typedef struct {
     int64_t image, row;
 } Place;

@@ -1,4 +1,4 @@
-/* Sums of maps times mixtures of gates, as jsnas/native/__init__.py gives them. See jsnas/fast/gated_sum.py. */
+/* Sums of maps times mixtures of gates, as jsnas/native/gated_sum.py gives them. See jsnas/fast/gated_sum.py. */
 
 #ifndef JSNAS_GATED_SUM_H
 #define JSNAS_GATED_SUM_H

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from jsnas.native.library import call, last, suits
+from jsnas.native.library import call, last, spread, suits
 
 VECTOR = 16  # channels must be a multiple of this
 MOST_GATES = 8  # wide gates of one map: GATES in gated_sum.c
@@ -123,9 +123,9 @@ class Edges:
                 edge.channel_step = channels if len(each.channel) > 1 else 0
             edge.gates, edge.count = gates, len(gates)
             for gate, wide in zip(gates, each.wide, strict=True):
-                narrow = wide.narrow if _has_holes_only_in_pixels(wide.narrow) else last(wide.narrow)
+                narrow, gate.step = spread(wide.narrow)
                 self._kept.append(narrow)
-                gate.narrow, gate.step = narrow.data_ptr(), narrow.stride(3)
+                gate.narrow = narrow.data_ptr()
                 gate.kernel, gate.bias, gate.weight = map(self._values, (wide.kernel, wide.bias, wide.weight))
                 gate.inputs, gate.taps = narrow.shape[1], wide.kernel.shape[-1] ** 2
                 gate.rows, gate.above = narrow.shape[2], wide.above
@@ -142,10 +142,3 @@ class Edges:
     def call(self, name: str, like: Tensor) -> None:
         """Calls a function of gated_sum.c for maps of a shape."""
         call(name, like, self.array, len(self.array))
-
-
-def _has_holes_only_in_pixels(x: Tensor) -> bool:
-    """Whether rows and images follow each other, as in a map's channels cut out."""
-    _, _, rows, columns = x.shape
-    step = x.stride(3)
-    return x.stride()[1:3] == (1, columns * step) and (len(x) == 1 or x.stride(0) == rows * columns * step)

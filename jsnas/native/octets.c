@@ -10,7 +10,6 @@
 
 enum { GROUP = 8, STEP = 8 }; /* channels of a group; pixels at a time */
 
-typedef float eight __attribute__((vector_size(32), aligned(4)));
 typedef int32_t eight_ints __attribute__((vector_size(32)));
 
 typedef struct {

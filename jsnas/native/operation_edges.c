@@ -53,9 +53,6 @@ static Run run_of(const Edges *e, const Shape *shape, Parallel parallel, int64_t
     return run;
 }
 
-/* Floats that a part of a block of memory takes: whole vectors. */
-static int64_t whole(int64_t floats) { return (floats + WIDEST - 1) / WIDEST * WIDEST; }
-
 /* The next part of a block of memory. */
 static float *cut(float **next, int64_t floats) {
     float *part = *next;

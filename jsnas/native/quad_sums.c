@@ -75,8 +75,6 @@ typedef float four __attribute__((vector_size(16), aligned(4)));
 #define LOOPS "quad_sums_rows.h"
 #include "each_processor.h"
 
-static int64_t whole(int64_t inputs) { return (inputs + WIDEST - 1) / WIDEST * WIDEST; }
-
 static void work(void *shared) {
     Pass *pass = shared;
     const Shape *s = pass->shape;

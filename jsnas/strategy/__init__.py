@@ -1,5 +1,6 @@
 """Search strategies for NNI. Importing this package imports NNI and Lightning; ``import jsnas`` does not."""
 
+from jsnas.strategy.enas import EnasSettings, MendedENAS
 from jsnas.strategy.evolution import MendedEvolution
 from jsnas.strategy.one_shot import (
     DartsSettings,
@@ -9,7 +10,7 @@ from jsnas.strategy.one_shot import (
     MendedProxyless,
 )
 from jsnas.strategy.pc_darts import PartialChannelDARTS, PartialChannelSettings
-from jsnas.strategy.sampling import EnasSettings, MendedENAS, MendedRandomOneShot, RandomOneShotSettings
+from jsnas.strategy.random_one_shot import MendedRandomOneShot, RandomOneShotSettings
 
 __all__ = [
     "DartsSettings",

@@ -14,7 +14,7 @@ not drawn during the warm-up.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from jsnas.errors import InputError
 from jsnas.fast.cuda_graph import RecordedStep
+from jsnas.genotype import EXCLUDED
 from jsnas.strategy.gradients import alone, first_order, second_order
 from jsnas.strategy.nni_api import (
     DARTS,
@@ -31,9 +32,7 @@ from jsnas.strategy.nni_api import (
     DifferentiableMixedLayer,
     LightningModule,
 )
-from jsnas.strategy.search_module import SearchModule
-
-EXCLUDED = "none"  # takes part in the search, never wins the derivation
+from jsnas.strategy.search_module import SearchModule, StartingOver
 
 
 @dataclass(frozen=True)
@@ -86,8 +85,7 @@ class AlternatingModule(SearchModule, DartsLightningModule):
         self.settings = settings
         self.architecture_loss: Tensor | None = None
         self.penalty: Callable[[dict[str, dict[str, Tensor]]], Tensor] | None = None
-        self._architecture_loader = architecture_loader
-        self._architecture_batches: Iterator[Any] | None = None
+        self._architecture_batches = StartingOver(architecture_loader)
         self._recorded: RecordedStep | None = None
 
     def arch_parameters(self) -> list[nn.Parameter]:
@@ -209,13 +207,7 @@ class AlternatingModule(SearchModule, DartsLightningModule):
         return next(o for o in optimizers if getattr(o, "is_arch_optimizer", False))
 
     def _next_architecture_batch(self) -> Any:
-        if self._architecture_batches is None:
-            self._architecture_batches = iter(self._architecture_loader())
-        batch = next(self._architecture_batches, None)
-        if batch is None:  # a finite loader starts over
-            self._architecture_batches = iter(self._architecture_loader())
-            batch = next(self._architecture_batches)
-        return self.trainer.strategy.batch_to_device(batch, self.device)
+        return self.trainer.strategy.batch_to_device(next(self._architecture_batches), self.device)
 
     def mixed_edges(self) -> dict[str, DifferentiableMixedLayer]:
         """One mixed edge of each label."""

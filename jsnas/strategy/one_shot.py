@@ -143,9 +143,7 @@ class OnePathModule(AlternatingModule):
 
     def choose_validation_path(self) -> None:
         """Takes the heaviest candidates."""
-        sample = self.export()
-        for module in self.supernet_modules():
-            module.resample(sample)
+        self.take(self.export())
 
 
 class MendedProxyless(DifferentiableStrategy, Proxyless):

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from jsnas.errors import InputError
+from jsnas.genotype import EXCLUDED
 from jsnas.network import EdgeSum
 from jsnas.sample import ATTENTION, OPERATION
-from jsnas.strategy.alternating import EXCLUDED, heaviest
+from jsnas.strategy.alternating import heaviest
 from jsnas.strategy.choices import NodeSum
 from jsnas.strategy.nni_api import (
     BaseSuperNetModule,

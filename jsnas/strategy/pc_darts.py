@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from jsnas.errors import InputError
+from jsnas.genotype import EXCLUDED
 from jsnas.sample import OPERATION
 from jsnas.strategy.alternating import (
-    EXCLUDED,
     AlternatingModule,
     DifferentiableSettings,
     DifferentiableStrategy,

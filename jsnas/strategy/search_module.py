@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
+
+
+class StartingOver:
+    """Batches of a loader that starts over when it ends.
+
+    Args:
+        loader: Makes it, when the first batch is asked for.
+    """
+
+    def __init__(self, loader: Callable[[], Any]) -> None:
+        self._loader = loader
+        self._batches: Iterator[Any] = iter(())
+
+    def __next__(self) -> Any:
+        batch = next(self._batches, None)
+        if batch is None:
+            self._batches = iter(self._loader())
+            batch = next(self._batches)
+        return batch
 
 
 class SearchModule:
@@ -23,6 +42,7 @@ class SearchModule:
     resumable = True
     architecture_loss: Tensor | None = None
     trainer: Any
+    supernet_modules: Any  # NNI's
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -32,6 +52,11 @@ class SearchModule:
         """The optimizer of the weights, as the training module configured it."""
         optimizers: list[torch.optim.Optimizer] = self.trainer.optimizers
         return next(o for o in optimizers if not getattr(o, "is_arch_optimizer", False))
+
+    def take(self, sample: dict[str, Any]) -> None:
+        """Puts the supernet on the path of a sample."""
+        for module in self.supernet_modules():
+            module.resample(sample)
 
     def choose_validation_path(self) -> None:
         """Puts the supernet into the state that is validated; nothing to do where all candidates are mixed."""
