@@ -67,26 +67,86 @@ class WritePath:
     read: Callable[[Path], object]
 
 
+def whole(name: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).read_bytes()
+
+
 def write_paths(tiny: Path) -> list[WritePath]:
     """Every way; ``tiny`` is a folder of ``tiny_runs``."""
-    genotypes = [Genotype.load(tiny / "genotype.json"), Genotype.load("jsnet-sr")]
-    networks = [JSNet(genotype, NetworkSettings(3, 2, 1, 16, 8)) for genotype in genotypes]
-    configs = [load_config(tiny / "tiny.yaml", [f"--train.total_iter={total}"]) for total in (5, 50_000)]
     pixels = np.random.default_rng(0).integers(0, 256, (2, 40, 50, 3), dtype=np.uint8)
     images = sorted((tiny / "images").iterdir())
 
-    def whole(name: str) -> Callable[[Path], object]:
-        return lambda folder: (folder / name).read_bytes()
+    def packing(folder: Path, version: int) -> None:
+        pack(images[: 2 + 3 * version], folder / "a.h5", X2)
 
-    def state(folder: Path, version: int) -> None:
-        for iteration in (4, 8, 12) if version == 0 else (16,):
-            save_state(folder / "states", iteration, {"weights": torch.full((3000,), float(iteration))})
+    def picture(folder: Path, version: int) -> None:
+        write_png(folder / "a.png", pixels[version])
 
-    def newest(folder: Path) -> object:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            found = load_newest_state(folder / "states")
-        return None if found is None else (found["iteration"], found["weights"].tolist())
+    def figures(folder: Path, version: int) -> None:
+        with contextlib.redirect_stderr(io.StringIO()):
+            write_json(folder / "figures.json", {"figures": list(range(100 * (version + 1)))})
+
+    return [
+        WritePath("packed H5", packing, whole("a.h5")),
+        WritePath("state", write_state, newest_state),
+        *network_paths(tiny),
+        *run_paths(tiny),
+        WritePath("PNG", picture, whole("a.png")),
+        WritePath("figures (JSON)", figures, whole("figures.json")),
+    ]
+
+
+def write_state(folder: Path, version: int) -> None:
+    for iteration in (4, 8, 12) if version == 0 else (16,):
+        save_state(folder / "states", iteration, {"weights": torch.full((3000,), float(iteration))})
+
+
+def newest_state(folder: Path) -> object:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = load_newest_state(folder / "states")
+    return None if found is None else (found["iteration"], found["weights"].tolist())
+
+
+def network_paths(tiny: Path) -> list[WritePath]:
+    """The forms of a network and of its genotype."""
+    genotypes = [Genotype.load(tiny / "genotype.json"), Genotype.load("jsnet-sr")]
+    networks = [JSNet(genotype, NetworkSettings(3, 2, 1, 16, 8)) for genotype in genotypes]
+
+    def checkpoint(folder: Path, version: int) -> None:
+        save_checkpoint(folder / "a.safetensors", networks[version], X2, {"psnr_db": 30.0})
+
+    def source(folder: Path, version: int) -> None:
+        export(networks[version], X2, folder / "a.py")
+
+    def genotype(folder: Path, version: int) -> None:
+        genotypes[version].save(folder / "a.json")
+
+    return [
+        WritePath("checkpoint", checkpoint, whole("a.safetensors")),
+        WritePath("exported Python file", source, whole("a.py")),
+        WritePath("genotype", genotype, whole("a.json")),
+    ]
+
+
+def run_paths(tiny: Path) -> list[WritePath]:
+    """What a run writes into its folder."""
+    configs = [load_config(tiny / "tiny.yaml", [f"--train.total_iter={total}"]) for total in (5, 50_000)]
+
+    def config(folder: Path, version: int) -> None:
+        RunFolder(folder, configs[version], "search", resume=True).close()
+
+    def log(folder: Path, version: int) -> None:
+        with RunFolder(folder, configs[0], "search", resume=True) as opened:
+            if version == 0:
+                opened.log(1, {"loss": 2.5})
+            else:
+                opened.rewind(1)
+                opened.log(2, {"loss": 1.5, "genotype": "skip " * 2000})
+
+    def logged(folder: Path) -> object:
+        """The whole lines, as a run that is carried on keeps them."""
+        return (folder / "metrics.jsonl").read_bytes().rpartition(b"\n")[0]
 
     def run(folder: Path, version: int) -> None:
         if version == 0:
@@ -101,51 +161,10 @@ def write_paths(tiny: Path) -> list[WritePath]:
         text = (folder / "report.html").read_text(encoding="utf-8").replace(str(folder), "HERE")
         return re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?", "THEN", text)
 
-    def log(folder: Path, version: int) -> None:
-        with RunFolder(folder, configs[0], "search", resume=True) as opened:
-            if version == 0:
-                opened.log(1, loss=2.5)
-            else:
-                opened.rewind(1)
-                opened.log(2, loss=1.5, genotype="skip " * 2000)
-
-    def logged(folder: Path) -> object:
-        """The whole lines, as a run that is carried on keeps them."""
-        return (folder / "metrics.jsonl").read_bytes().rpartition(b"\n")[0]
-
-    def packing(folder: Path, version: int) -> None:
-        pack(images[: 2 + 3 * version], folder / "a.h5", X2)
-
-    def checkpoint(folder: Path, version: int) -> None:
-        save_checkpoint(folder / "a.safetensors", networks[version], X2, {"psnr_db": 30.0})
-
-    def source(folder: Path, version: int) -> None:
-        export(networks[version], X2, folder / "a.py")
-
-    def genotype(folder: Path, version: int) -> None:
-        genotypes[version].save(folder / "a.json")
-
-    def config(folder: Path, version: int) -> None:
-        RunFolder(folder, configs[version], "search", resume=True).close()
-
-    def picture(folder: Path, version: int) -> None:
-        write_png(folder / "a.png", pixels[version])
-
-    def figures(folder: Path, version: int) -> None:
-        with contextlib.redirect_stderr(io.StringIO()):
-            write_json(folder / "figures.json", {"figures": list(range(100 * (version + 1)))})
-
     return [
-        WritePath("packed H5", packing, whole("a.h5")),
-        WritePath("state", state, newest),
-        WritePath("checkpoint", checkpoint, whole("a.safetensors")),
-        WritePath("exported Python file", source, whole("a.py")),
-        WritePath("genotype", genotype, whole("a.json")),
         WritePath("config.yaml", config, whole("config.yaml")),
         WritePath("metrics.jsonl", log, logged),
         WritePath("report.html", run, page),
-        WritePath("PNG", picture, whole("a.png")),
-        WritePath("figures (JSON)", figures, whole("figures.json")),
     ]
 
 

@@ -19,11 +19,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from jsnas.attentions import ATTENTIONS
 from jsnas.candidates import BlockClass, import_block
-from jsnas.cost import parameters_of
+from jsnas.cost import multiply_adds_of, parameters_of
 from jsnas.errors import InputError, unknown_name
 from jsnas.genotype import Genotype
 from jsnas.network import JSNet, NetworkSettings
@@ -84,7 +83,7 @@ def check_block(block: str | BlockClass, channels: tuple[int, ...] | None = None
         raise InputError(f"{min(channels)} channels were given; give 1 or more.")
     made, name = _block_class(block)
     faults: list[str] = []
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")  # of the block itself
         blocks = _make(made, channels, faults)
         smallest = None
@@ -94,7 +93,7 @@ def check_block(block: str | BlockClass, channels: tuple[int, ...] | None = None
             smallest = _check_smallest(blocks, faults)
             if not faults:  # it would say the same again
                 _check_export(made, blocks, faults)
-        work = {} if faults else {c: _multiply_adds(b, c) for c, b in blocks.items()}
+        work = {} if faults else {c: multiply_adds_of(b.eval(), _input(c, 64, 64)) / 64**2 for c, b in blocks.items()}
     return BlockReport(name, tuple(faults), smallest, {c: parameters_of(b) for c, b in blocks.items()}, work)
 
 
@@ -120,13 +119,6 @@ def refuse_faulty(kind: str, name: str, block: BlockClass, channels: Sequence[in
     if faults:
         path = f"{block.__module__}:{block.__name__}"
         raise InputError(f"The {kind} '{name}' cannot be used. {faults[0]} Try it with `jsnas block check {path}`.")
-
-
-def _multiply_adds(block: nn.Module, channels: int) -> float:
-    x = _input(channels, 64, 64)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        block.eval()(x)
-    return float(counter.get_total_flops()) / 2 / 64**2
 
 
 def _block_class(block: str | BlockClass) -> tuple[BlockClass, str]:

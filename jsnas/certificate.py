@@ -28,6 +28,7 @@ from jsnas.task import Task
 from jsnas.tiles.overlap import TILE, TileOverlap, measure_overlap
 
 SIZES = 10
+_SEED = 0  # of sizes and cuts
 LARGEST_TRIED = 200  # input pixels; what differs with the size shows by then, and it takes seconds
 MAX_DIFFERENCE = 0.01  # on the 0-255 scale
 MAX_FLIPPED_PPM = 100.0
@@ -144,7 +145,6 @@ def certify(
     runtime: str,
     precision: str = "fp32",
     quality: QualityLoss | None = None,
-    seed: int = 0,
 ) -> Certificate:
     """Compares a loaded file with its network.
 
@@ -156,12 +156,11 @@ def certify(
         runtime: What computes.
         precision: ``fp32``, ``fp16`` or ``int8``.
         quality: Of fewer bits than 32.
-        seed: Of sizes and cuts.
 
     Raises:
         InputError: If the file cannot be run at one of the sizes.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(_SEED)
     sizes = random_sizes(smallest_side(network), rng)
     largest, values, flipped = 0.0, 0, 0
     network = network.eval()
@@ -187,12 +186,12 @@ def certify(
     return Certificate(form, precision, runtime, tuple(sizes), largest, values, 1e6 * flipped / values, tiles, quality)
 
 
-def own_rounding(network: JSNet, task: Task, seed: int = 0) -> float:
+def own_rounding(network: JSNet, task: Task) -> float:
     """Largest difference of the network in float32 from itself in float64, on the cuts of ``certify``.
 
     An export cannot be closer to the network than this. Large values come from weights that were never trained.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(_SEED)
     double, largest = copy.deepcopy(network).double().eval(), 0.0
     with torch.inference_mode():
         for cut in random_cuts(task, random_sizes(smallest_side(network), rng), rng):

@@ -18,12 +18,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from jsnas.attentions import ATTENTIONS
 from jsnas.data.atomic import atomic_file
 from jsnas.errors import InputError, unknown_name
 from jsnas.genotype import Genotype
 from jsnas.network import JSNet, NetworkSettings
-from jsnas.operations import OPERATIONS
 from jsnas.task import Task
 
 FORMAT = "jsnas-checkpoint/1"
@@ -88,20 +86,15 @@ def _ordered(data: bytes) -> bytes:
     return len(text).to_bytes(8, "little") + text + data[start:]
 
 
-def load_checkpoint(
-    path: str | Path,
-    operations: Mapping[str, Callable[[int], nn.Module]] = OPERATIONS,
-    attentions: Mapping[str, Callable[[int], nn.Module]] = ATTENTIONS,
-) -> JSNet:
+def load_checkpoint(path: str | Path) -> JSNet:
     """Rebuilds the network of a checkpoint, in evaluation mode on the CPU.
 
     The result maps float images B x C x H x W in [0, 255] to the same, s times as large. Its ``genotype`` and
     ``settings`` are the checkpoint's; ``metadata`` holds ``task`` (a ``Task``), ``metrics`` and ``format``.
 
     Args:
-        path: A file of ``save_checkpoint``.
-        operations: Name to class of the operations its genotype may name; add your own to the default.
-        attentions: The same for attentions.
+        path: A file of ``save_checkpoint``; blocks of your own that it names are made known before
+            (``jsnas.candidates.register_plugin``).
 
     Raises:
         InputError: If the file is missing, damaged, no checkpoint of ours, or its tensors do not fit its genotype.
@@ -112,12 +105,12 @@ def load_checkpoint(
         metrics = _json(metadata, "metrics")
         if not isinstance(metrics, dict):
             raise InputError(f"The checkpoint's metrics are a {type(metrics).__name__}; a mapping was expected.")
-        expected = _planned(lambda: described_network(metadata, operations, attentions))
+        expected = _planned(lambda: described_network(metadata))
     except InputError as error:
         raise InputError(f"In '{path}': {error}") from error
     if expected is not None:
         check_tensors(expected, tensors, path)
-    network = described_network(metadata, operations, attentions)
+    network = described_network(metadata)
     network.metadata |= {"format": FORMAT, "metrics": metrics}
     load_strictly(network, tensors, path)
     if metadata.get("sha256") not in (None, _fingerprint(metadata, tensors)):  # older files have none
@@ -142,11 +135,7 @@ def _planned(make: Callable[[], JSNet]) -> dict[str, Tensor] | None:
         return None
 
 
-def described_network(
-    description: Mapping[str, str],
-    operations: Mapping[str, Callable[[int], nn.Module]] = OPERATIONS,
-    attentions: Mapping[str, Callable[[int], nn.Module]] = ATTENTIONS,
-) -> JSNet:
+def described_network(description: Mapping[str, str]) -> JSNet:
     """A network with fresh weights from what ``describe`` said about one; its ``metadata`` hold the task.
 
     Raises:
@@ -155,7 +144,7 @@ def described_network(
     genotype = Genotype.from_dict(_json(description, "genotype"))
     settings = _settings(_json(description, "settings"))
     task = _task(_json(description, "task"))
-    network = JSNet(genotype, settings, operations, attentions)
+    network = JSNet(genotype, settings)
     network.metadata = {"task": task}
     return network
 

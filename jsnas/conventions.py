@@ -13,15 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from jsnas.errors import InputError, unknown_name
-from jsnas.metrics import SSIM_WINDOWS, psnr, quantize, rgb_to_y, ssim
+from jsnas.metrics import BT601, SSIM_WINDOWS, psnr, quantize, rgb_to_y, ssim
 from jsnas.task import Task
 
 Channel = Literal["y", "y_rounded", "y_full", "rgb", "gray"]
 CHANNELS: tuple[str, ...] = get_args(Channel)
 GRAY_IMAGES = ("as_rgb", "as_gray")
-
-# BT.601 luma in full range (JPEG's, and close to MATLAB's rgb2gray).
-_FULL_RANGE = np.array([0.299, 0.587, 0.114])
 
 
 @dataclass(frozen=True)
@@ -116,7 +113,7 @@ class Convention:
         if self.channel == "rgb":
             return rgb
         if self.channel == "y_full":
-            full_range: npt.NDArray[np.float64] = rgb @ _FULL_RANGE
+            full_range: npt.NDArray[np.float64] = rgb @ np.array(BT601)
             return full_range
         luma = rgb_to_y(rgb)
         return np.floor(luma + 0.5) if self.channel == "y_rounded" else luma

@@ -10,7 +10,7 @@ import copy
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from jsnas.errors import InputError
@@ -62,11 +62,18 @@ def cost_of(network: JSNet, output_size: tuple[int, int] = PAPER_SIZE) -> Cost:
             f"An output of {output_size[1]}x{output_size[0]} pixels comes from an input of {width}x{height}; the "
             f"smallest side this network takes is {network.smallest_input}."
         )
-    shapes = copy.deepcopy(network).to("meta")
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        shapes(torch.empty(1, channels, height, width, device="meta"))
+    x = torch.empty(1, channels, height, width, device="meta")
     counted = (height * scale, width * scale)
-    return Cost(parameters_of(network), counter.get_total_flops() // 2, counted, (height, width))
+    return Cost(
+        parameters_of(network), multiply_adds_of(copy.deepcopy(network).to("meta"), x), counted, (height, width)
+    )
+
+
+def multiply_adds_of(module: nn.Module, x: Tensor) -> int:
+    """Multiply-adds of a module for an input, half of torch's count: convolutions and products of matrices."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        module(x)
+    return int(counter.get_total_flops()) // 2
 
 
 def parameters_of(network: nn.Module) -> int:

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from jsnas.attentions import ATTENTIONS
-from jsnas.cost import PAPER_SIZE, cost_of, parameters_of
+from jsnas.cost import PAPER_SIZE, cost_of, multiply_adds_of, parameters_of
 from jsnas.errors import unknown_name
-from jsnas.genotype import Genotype
+from jsnas.genotype import EXCLUDED, Genotype
 from jsnas.network import JSNet, NetworkSettings
 from jsnas.operations import OPERATIONS
 from jsnas.sample import ATTENTION, OPERATION
@@ -41,38 +40,31 @@ class CostTable:
 
     def predicted(self, genotype: Genotype) -> float:
         """Cost of the genotype's network."""
-        return self.rest + sum(
-            self.edges[part][name]
-            for part, kept in ((OPERATION, genotype.operations), (ATTENTION, genotype.attentions))
-            for _, name in kept
-        )
+        return self.rest + sum(self.edges[part][name] for part, kept in genotype.parts for _, name in kept)
 
-    def expected(self, probabilities: Mapping[str, Mapping[str, Tensor]], excluded: str = "none") -> Tensor:
+    def expected(self, probabilities: Mapping[str, Mapping[str, Tensor]]) -> Tensor:
         """Mean cost where each edge holds a candidate with a probability; differentiable.
 
         Args:
-            probabilities: Label of an edge to the probabilities of its candidates.
-            excluded: A candidate that the derivation never takes; the others share its probability.
+            probabilities: Label of an edge to the probabilities of its candidates; the others share that of
+                ``none``, which the derivation never takes.
         """
         total = torch.tensor(float(self.rest))
         for label, weights in probabilities.items():
             costs = self.edges[label.partition("_")[0]]
-            kept = {name: weight for name, weight in weights.items() if name != excluded or len(weights) == 1}
+            kept = {name: weight for name, weight in weights.items() if name != EXCLUDED or len(weights) == 1}
             # Prices as numbers, not as a tensor: nothing is copied to the device.
             total = total + sum(weight * costs[name] for name, weight in kept.items()) / sum(kept.values())
         return total
 
-    def mean(self, genotype: Genotype, excluded: str = "none") -> float:
+    def mean(self, genotype: Genotype) -> float:
         """Mean cost over all candidates on the edges of a genotype."""
 
         def average(part: str) -> float:
-            costs = [cost for name, cost in self.edges[part].items() if name != excluded]
+            costs = [cost for name, cost in self.edges[part].items() if name != EXCLUDED]
             return sum(costs) / max(1, len(costs))
 
-        return self.rest + sum(
-            len(kept) * average(part)
-            for part, kept in ((OPERATION, genotype.operations), (ATTENTION, genotype.attentions))
-        )
+        return self.rest + sum(len(kept) * average(part) for part, kept in genotype.parts)
 
 
 def counted_table(
@@ -104,9 +96,8 @@ def counted_table(
         block = make(channels)
         if unit == "parameters":
             return float(settings.modules * parameters_of(block))
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            block.to("meta")(torch.empty(1, channels, height, width, device="meta"))
-        return float(settings.modules * (counter.get_total_flops() // 2))
+        x = torch.empty(1, channels, height, width, device="meta")
+        return float(settings.modules * multiply_adds_of(block.to("meta"), x))
 
     edges = {
         OPERATION: {name: count(make, settings.inner_channels) for name, make in operations.items()},

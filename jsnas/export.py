@@ -1,4 +1,4 @@
-"""From what a search found to a JSNet: by genotype, by checkpoint, or with the supernet's weights.
+"""From what a search found to a JSNet, by genotype or by checkpoint, and from a JSNet to a file for others to use.
 
 The network needs neither NNI nor the supernet. ``jsnas.checkpoint`` keeps it in a file, ``jsnas.source`` prints it.
 """

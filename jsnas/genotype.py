@@ -28,6 +28,7 @@ from jsnas.plain_yaml import read_yaml
 from jsnas.task import SCALES, TASK_NAMES
 
 FORMAT = "jsnas-genotype/1"
+EXCLUDED = "none"  # an operation that takes part in the search and is never derived (paper, Sec. 3.2)
 _KEYS = ("format", "task", "scale", "operations", "attentions")
 _MAX_FILE_BYTES = 1 << 20
 MOST_NODES = 32  # of a graph; the paper has 4, and the edges grow with the square
@@ -97,6 +98,16 @@ class Genotype:
                 raise InputError(f"{len(names)} {part} were given; a full graph has 1, 3, 6, 10, ... edges.")
             parts.append(tuple(zip(edge_list(nodes), names, strict=True)))
         return cls(task, parts[0], parts[1], scale)
+
+    @property
+    def parts(self) -> tuple[tuple[str, tuple[tuple[Edge, str], ...]], ...]:
+        """Both parts of a module by name: ``("operation", operations)`` and ``("attention", attentions)``."""
+        return ("operation", self.operations), ("attention", self.attentions)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What is on each edge kept, the operations first, in drawing order."""
+        return tuple(name for _, edges in self.parts for _, name in edges)
 
     @property
     def operation_nodes(self) -> int:

@@ -18,6 +18,7 @@ from jsnas.genotype import Genotype
 from jsnas.network import JSNet
 from jsnas.widening import widen
 
+PREFIX = "network."  # where the network sits in a search space
 _BODY = re.compile(r"body\.(\d+)\.(.*)")
 
 
@@ -50,7 +51,7 @@ class Inheritance:
         return f"inherited {self.inherited} of {total} tensors ({words or 'none'}), {len(self.fresh)} fresh"
 
 
-def inherit_weights(supernet: Mapping[str, Tensor], genotype: Genotype, prefix: str = "network.") -> dict[str, Tensor]:
+def inherit_weights(supernet: Mapping[str, Tensor], genotype: Genotype) -> dict[str, Tensor]:
     """The supernet's weights of what a genotype chose, under the names of the derived network.
 
     Where the search had no channel mask (K = 1) and the sizes are equal, this is the derived network's state dict.
@@ -58,18 +59,15 @@ def inherit_weights(supernet: Mapping[str, Tensor], genotype: Genotype, prefix: 
     Args:
         supernet: State dict of the mutated search space.
         genotype: What was derived from it.
-        prefix: Where the network sits in the space.
     """
     chosen = {
-        f"{part}_part.graph.edges.{i}_{j}.": f"{name}."
-        for part, edges in (("operation", genotype.operations), ("attention", genotype.attentions))
-        for (i, j), name in edges
+        f"{part}_part.graph.edges.{i}_{j}.": f"{name}." for part, edges in genotype.parts for (i, j), name in edges
     }
     inherited = {}
     for key, value in supernet.items():
-        if not key.startswith(prefix) or "._arch_" in key:
+        if not key.startswith(PREFIX) or "._arch_" in key:
             continue
-        path = key.removeprefix(prefix)
+        path = key.removeprefix(PREFIX)
         edge = re.match(r"(body\.\d+\.)(\w+_part\.graph\.edges\.\d+_\d+\.)(.*)", path)
         if edge is None:
             inherited[path] = value
@@ -79,7 +77,7 @@ def inherit_weights(supernet: Mapping[str, Tensor], genotype: Genotype, prefix: 
 
 
 @torch.no_grad()
-def inherit(network: JSNet, supernet: Mapping[str, Tensor], prefix: str = "network.") -> Inheritance:
+def inherit(network: JSNet, supernet: Mapping[str, Tensor]) -> Inheritance:
     """Gives a network the weights of a supernet where they fit; the rest keeps the values it has.
 
     A layer, or the block on an edge, is inherited as a whole or not at all.
@@ -92,12 +90,11 @@ def inherit(network: JSNet, supernet: Mapping[str, Tensor], prefix: str = "netwo
     Args:
         network: The derived network, changed in place.
         supernet: State dict of the mutated search space, on the CPU as the network.
-        prefix: Where the network sits in the space.
 
     Returns:
         What came from where.
     """
-    found = inherit_weights(supernet, network.genotype, prefix)
+    found = inherit_weights(supernet, network.genotype)
     searched = 1 + max((int(match[1]) for key in found if (match := _BODY.match(key))), default=-1)
     own = network.state_dict()
     values: dict[str, Tensor] = {}

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from jsnas.errors import InputError, unknown_name
 
+BT601 = (0.299, 0.587, 0.114)  # luma of R, G, B in full range: JPEG's, and close to MATLAB's rgb2gray
 SSIM_WINDOWS = ("gaussian", "uniform8")
 
 _C1 = (0.01 * 255.0) ** 2
@@ -56,13 +57,12 @@ def quantize(image: npt.NDArray[Any], top: int = 255) -> npt.NDArray[Any]:
     return integers
 
 
-def psnr(a: npt.NDArray[Any], b: npt.NDArray[Any], peak: float = 255.0) -> float:
-    """Peak signal-to-noise ratio, ``10 log10(peak^2 / mean((a - b)^2))``, over all pixels and channels.
+def psnr(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> float:
+    """Peak signal-to-noise ratio, ``10 log10(255^2 / mean((a - b)^2))``, over all pixels and channels.
 
     Args:
-        a: An image of any shape, 0 to ``peak``.
+        a: An image of any shape, 0 to 255.
         b: The other image, of the same shape.
-        peak: The largest possible value.
 
     Returns:
         Decibels; infinity for equal images.
@@ -72,7 +72,7 @@ def psnr(a: npt.NDArray[Any], b: npt.NDArray[Any], peak: float = 255.0) -> float
     """
     x, y = _pair(a, b)
     error = float(np.mean(np.square(x - y)))
-    return float("inf") if error == 0.0 else float(10.0 * np.log10(peak**2 / error))
+    return float("inf") if error == 0.0 else float(10.0 * np.log10(255.0**2 / error))
 
 
 def ssim(a: npt.NDArray[Any], b: npt.NDArray[Any], window: str = "gaussian") -> float:

@@ -222,6 +222,15 @@ def upsampler(channels: int, scale: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
+def check_side(height: int, width: int, smallest: int) -> None:
+    """Raises an ``InputError`` where a side of an image, in pixels, is below the smallest that a network takes."""
+    if min(height, width) < smallest:
+        raise InputError(
+            f"The image is {width}x{height} pixels, but the smallest side this network takes is {smallest}; enlarge or "
+            "pad the image."
+        )
+
+
 class RestorationNetwork(nn.Module):
     """Head, stacked modules, fusion, upsampling and tail (Fig. 4a) around modules that ``make_module`` makes.
 
@@ -253,11 +262,7 @@ class RestorationNetwork(nn.Module):
         Raises:
             InputError: If a side is below ``smallest_input``.
         """
-        if min(x.shape[2], x.shape[3]) < self.smallest_input:
-            raise InputError(
-                f"The image is {x.shape[3]}x{x.shape[2]} pixels, but the smallest side this network takes is "
-                f"{self.smallest_input}; enlarge or pad the image."
-            )
+        check_side(x.shape[2], x.shape[3], self.smallest_input)
         x = self.head(self.subtract_mean(x))
         features = [x]
         for module in self.body:

@@ -132,11 +132,10 @@ def _metadata(network: JSNet, task: Task) -> dict[str, str]:
 
 
 class OnnxSession:
-    """A loaded ONNX file; computes on the CPU.
+    """A loaded ONNX file; computes on the CPU, on as many threads as torch.
 
     Args:
         file: The file's bytes.
-        threads: Threads; as many as torch uses by default.
 
     Attributes:
         metadata: The text in the file.
@@ -146,10 +145,10 @@ class OnnxSession:
         InputError: If the extra is missing or ONNX Runtime cannot read the file.
     """
 
-    def __init__(self, file: bytes, threads: int | None = None) -> None:
+    def __init__(self, file: bytes) -> None:
         (runtime,) = need("onnxruntime")
         options = runtime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads() if threads is None else threads
+        options.intra_op_num_threads = torch.get_num_threads()
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         try:

@@ -35,7 +35,6 @@ TITLES: dict[str, str] = {
     "11": "Table 11: JPEG deblocking",
     BICUBIC: "Bicubic interpolation (SRCNN's and VDSR's tables)",
 }
-METRICS = ("psnr_db", "ssim", "parameters", "multiply_adds", "seconds", "gpu_days")
 _KEYS = ("method", "scale", "dataset", "quality", "train_data", "gpu")
 _UNITS = {"K": 1e3, "M": 1e6, "G": 1e9}
 

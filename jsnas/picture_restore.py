@@ -14,11 +14,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from jsnas.data.pictures import Picture
-from jsnas.metrics import quantize, rgb_to_y
+from jsnas.metrics import BT601, quantize, rgb_to_y
 from jsnas.restorer import Progress, Restorer
 from jsnas.task import Task
 
-_GRAY = (0.299, 0.587, 0.114)  # of three channels that were equal before the network
 _CHROMA_KEPT = 255 / 219  # by how much R, G and B rise with studio-range Y
 _SIZES = {256: 0, 257: 1}  # tags of EXIF that hold width and height
 _EXIF_IFD, _EXIF_SIZES = 0x8769, {0xA002: 0, 0xA003: 1}
@@ -45,7 +44,8 @@ def restore_picture(restorer: Restorer, task: Task, picture: Picture, progress: 
     if task.name == "sr":
         restored = restorer(lq if lq.shape[2] == 3 else np.repeat(lq, 3, axis=2), top, progress)
         if lq.shape[2] == 1:
-            gray = sum(weight * restored[..., k : k + 1].astype(np.float32) for k, weight in enumerate(_GRAY))
+            # The three channels were equal before the network.
+            gray = sum(weight * restored[..., k : k + 1].astype(np.float32) for k, weight in enumerate(BT601))
             restored = np.rint(np.asarray(gray)).astype(colour.dtype)
     elif lq.shape[2] == 1:
         restored = restorer(lq, top, progress)

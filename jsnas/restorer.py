@@ -17,7 +17,7 @@ from torch import Tensor
 from jsnas.errors import InputError
 from jsnas.fast.inference.network import FastNetwork, fast_network
 from jsnas.metrics import quantize
-from jsnas.network import JSNet
+from jsnas.network import JSNet, check_side
 from jsnas.onnx_form import OnnxSession
 from jsnas.strips import restore_pixels
 from jsnas.tiles.layout import Tiling
@@ -132,11 +132,7 @@ class OnnxFileRestorer:
 def _check(lq: npt.NDArray[Any], channels: int, smallest: int) -> None:
     if lq.ndim != 3 or lq.shape[2] != channels or not lq.size:
         raise InputError(f"An array of shape {lq.shape} was given; this network takes H x W x {channels}.")
-    if min(lq.shape[:2]) < smallest:
-        raise InputError(
-            f"The image is {lq.shape[1]}x{lq.shape[0]} pixels, but the smallest side this network takes is {smallest}; "
-            "enlarge or pad the image."
-        )
+    check_side(lq.shape[0], lq.shape[1], smallest)
 
 
 def _run(session: OnnxSession, tensors: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:

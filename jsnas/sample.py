@@ -62,8 +62,4 @@ def genotype_from_sample(sample: Mapping[str, Any], task: str, scale: int | None
 
 def sample_from_genotype(genotype: Genotype) -> dict[str, str]:
     """The labels and names of a genotype's edges (without choices of inputs)."""
-    return {
-        edge_label(part, edge): name
-        for part, edges in ((OPERATION, genotype.operations), (ATTENTION, genotype.attentions))
-        for edge, name in edges
-    }
+    return {edge_label(part, edge): name for part, edges in genotype.parts for edge, name in edges}

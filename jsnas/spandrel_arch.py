@@ -26,7 +26,6 @@ try:
     from spandrel import (
         MAIN_REGISTRY,
         Architecture,
-        ArchRegistry,
         ArchSupport,
         ImageModelDescriptor,
         ModelTiling,
@@ -73,15 +72,10 @@ class JSNetArchitecture(Architecture):
         )
 
 
-def install(registry: ArchRegistry | None = None) -> None:
-    """Makes our checkpoints known to a registry of spandrel's, once however often it is called.
-
-    Args:
-        registry: By default the one that ``ModelLoader()`` uses.
-    """
-    target = MAIN_REGISTRY if registry is None else registry
-    others = tuple(known.architecture.id for known in target if known.architecture.id != "JSNet")
-    target.add(ArchSupport.from_architecture(JSNetArchitecture(), before=others), ignore_duplicates=True)
+def install() -> None:
+    """Makes our checkpoints known to spandrel's ``ModelLoader()``, once however often it is called."""
+    others = tuple(known.architecture.id for known in MAIN_REGISTRY if known.architecture.id != "JSNet")
+    MAIN_REGISTRY.add(ArchSupport.from_architecture(JSNetArchitecture(), before=others), ignore_duplicates=True)
 
 
 def _call(network: JSNet, image: Tensor) -> Tensor:

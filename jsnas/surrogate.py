@@ -216,12 +216,8 @@ def _agreement(group: Group) -> tuple[float, int]:
 
 
 def _occupied(genotype: Genotype) -> list[tuple[str, tuple[int, int], str]]:
-    return [
-        (part, edge, name)
-        for part, kept in (("operation", genotype.operations), ("attention", genotype.attentions))
-        for edge, name in kept
-    ]
+    return [(part, edge, name) for part, kept in genotype.parts for edge, name in kept]
 
 
 def _edges(genotype: Genotype) -> tuple[tuple[tuple[int, int], ...], ...]:
-    return tuple(tuple(edge for edge, _ in kept) for kept in (genotype.operations, genotype.attentions))
+    return tuple(tuple(edge for edge, _ in kept) for _, kept in genotype.parts)

@@ -16,15 +16,14 @@ import torch
 
 from jsnas.attentions import ATTENTIONS
 from jsnas.bench import Bench, Row
-from jsnas.candidates import ALL_OPERATIONS, TASK_ATTENTIONS, register_plugin, resolve_attentions, resolve_operations
+from jsnas.candidates import register_plugin
 from jsnas.cost import cost_of
 from jsnas.errors import DivergedError, InputError
-from jsnas.genotype import Genotype, edge_list
+from jsnas.genotype import EXCLUDED, Genotype, edge_list
 from jsnas.network import JSNet
 from jsnas.operations import OPERATIONS
-from jsnas.strategy.alternating import EXCLUDED
 from trainers.config import Config
-from trainers.plugins import use_plugins
+from trainers.plugins import candidates, use_plugins
 from trainers.progress import Progress
 from trainers.run_record import machine_in_words
 from trainers.streams import open_data, pick_device
@@ -66,8 +65,8 @@ def protocol_of(config: Config) -> dict[str, Any]:
 
 def _own_blocks(config: Config) -> dict[str, str]:
     """Short name of each block that is not ours, and a hash of its source, which its author may change."""
-    found = dict(resolve_operations(config.search.operations or ALL_OPERATIONS))
-    found |= resolve_attentions(config.search.attentions or TASK_ATTENTIONS[config.task])
+    operations, attentions = candidates(config)
+    found = operations | attentions
     for name in map(register_plugin, config.plugins):
         found[name] = OPERATIONS.get(name) or ATTENTIONS[name]
     own = {name: block for name, block in found.items() if block.__module__.partition(".")[0] != "jsnas"}
@@ -88,7 +87,7 @@ def trained(config: Config, genotype: Genotype, seed: int, bench: Bench) -> Row:
     Raises:
         InputError: If a setting or the data cannot be used, or the table is damaged.
     """
-    scale = config.scale if config.task == "sr" else None
+    scale = config.genotype_scale
     genotype = dataclasses.replace(genotype, task=config.task, scale=scale)
     use_plugins(config)
     protocol = bench.add_protocol(protocol_of(config))
@@ -131,7 +130,7 @@ def random_genotype(config: Config, rng: np.random.Generator) -> Genotype:
         [str(rng.choice(names)) for _ in range(edges)]
         for names, edges in zip(candidates_of(config), _edges(config), strict=True)
     ]
-    return Genotype.from_names(config.task, drawn[0], drawn[1], config.scale if config.task == "sr" else None)
+    return Genotype.from_names(config.task, drawn[0], drawn[1], config.genotype_scale)
 
 
 def candidates_of(config: Config) -> tuple[list[str], list[str]]:
@@ -140,9 +139,8 @@ def candidates_of(config: Config) -> tuple[list[str], list[str]]:
     Raises:
         InputError: If one is unknown.
     """
-    operations = list(resolve_operations(config.search.operations or ALL_OPERATIONS))
-    attentions = list(resolve_attentions(config.search.attentions or TASK_ATTENTIONS[config.task]))
-    return [name for name in operations if name != EXCLUDED], attentions
+    operations, attentions = candidates(config)
+    return [name for name in operations if name != EXCLUDED], list(attentions)
 
 
 def fill(config: Config, bench: Bench, genotypes: int, seeds: int, repeated: int, first: int = 0) -> int:
@@ -201,7 +199,7 @@ def _timed(network: JSNet, x: torch.Tensor) -> float:
 def singles(config: Config) -> Iterator[tuple[str, Genotype]]:
     """Networks that hold one candidate everywhere, the other part being ``skip``: name and genotype of each."""
     (operations, attentions), (n, m) = candidates_of(config), _edges(config)
-    scale = config.scale if config.task == "sr" else None
+    scale = config.genotype_scale
     for name in operations if n else ():
         yield f"all {name}", Genotype.from_names(config.task, [name] * n, ["skip"] * m, scale)
     for name in attentions if m else ():
@@ -211,6 +209,5 @@ def singles(config: Config) -> Iterator[tuple[str, Genotype]]:
 
 def _edges(config: Config) -> tuple[int, int]:
     """Edges of the operation and of the attention graph of the config's space; a part that it lacks has none."""
-    s = config.search
-    operations = 0 if s.space == "attention" else len(edge_list(s.operation_nodes))
-    return operations, 0 if s.space == "operation" else len(edge_list(s.attention_nodes))
+    n, m = config.search.nodes
+    return len(edge_list(n)), len(edge_list(m))

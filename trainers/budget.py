@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from jsnas.candidates import ALL_OPERATIONS, TASK_ATTENTIONS, resolve_attentions, resolve_operations
 from jsnas.cost import cost_of
 from jsnas.cost_table import CostTable, counted_table, plain_genotype
 from jsnas.errors import InputError
-from jsnas.genotype import Genotype
+from jsnas.genotype import EXCLUDED, Genotype
 from jsnas.latency import latency_table, measure_latency
 from jsnas.sample import genotype_from_sample
 from trainers.config import Config
+from trainers.plugins import candidates
 from trainers.streams import pick_device
 from trainers.trial import search_size, trial_network
 
@@ -92,11 +92,8 @@ def make_budget(config: Config) -> Budget | None:
 def _make_budget(config: Config) -> Budget:
     s = config.search
     assert s.budget is not None
-    operation_nodes = 0 if s.space == "attention" else s.operation_nodes
-    attention_nodes = 0 if s.space == "operation" else s.attention_nodes
-    plain = plain_genotype(config.task, operation_nodes, attention_nodes, s.inputs)
-    operations = resolve_operations(s.operations or ALL_OPERATIONS)
-    attentions = resolve_attentions(s.attentions or TASK_ATTENTIONS[config.task])
+    plain = plain_genotype(config.task, *s.nodes, s.inputs)
+    operations, attentions = candidates(config)
     settings = search_size(config)
     if s.budget == "latency":
         device = pick_device(config.device)
@@ -105,8 +102,8 @@ def _make_budget(config: Config) -> Budget:
         table = counted_table(s.budget, settings, plain, operations, attentions, s.budget_size)
     least = table.rest + sum(
         len(edges)
-        * min(cost for name, cost in table.edges[part].items() if name != "none" or len(table.edges[part]) == 1)
-        for part, edges in (("operation", plain.operations), ("attention", plain.attentions))
+        * min(cost for name, cost in table.edges[part].items() if name != EXCLUDED or len(table.edges[part]) == 1)
+        for part, edges in plain.parts
         if edges
     )
     if s.budget_target is not None and least > s.budget_target:

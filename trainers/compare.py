@@ -75,9 +75,11 @@ def compare(
         raise InputError(f"A budget of {budget} iterations and {seeds} seeds were given; give 1 or more of each.")
     quiet_nni()
     configs = {name: under_budget(config, name, budget) for name in strategies}
-    run = RunFolder(out, config, "compare", resume)
     comparisons: list[Comparison] = []
-    with Progress("compare", len(strategies) * seeds, "searches") as progress:
+    with (
+        RunFolder(out, config, "compare", resume) as run,
+        Progress("compare", len(strategies) * seeds, "searches") as progress,
+    ):
         for name in strategies:
             results = []
             for k in range(seeds):
@@ -92,10 +94,9 @@ def compare(
                 if field.name != "strategy"
             }
             comparisons.append(Comparison(name, **columns))
-    run.write_json(
-        "comparison.json", {"budget": budget, "seeds": seeds, "strategies": [asdict(c) for c in comparisons]}
-    )
-    run.close()
+        run.write_json(
+            "comparison.json", {"budget": budget, "seeds": seeds, "strategies": [asdict(c) for c in comparisons]}
+        )
     return comparisons
 
 

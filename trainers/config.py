@@ -143,6 +143,14 @@ class SearchConfig:
     budget_weight: float = 1.0
     budget_size: tuple[int, int] = (720, 1280)
 
+    @property
+    def nodes(self) -> tuple[int, int]:
+        """Nodes of the operation and of the attention graph, inputs included; 0 for the part that the space lacks."""
+        return (
+            0 if self.space == "attention" else self.operation_nodes,
+            0 if self.space == "operation" else self.attention_nodes,
+        )
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -346,6 +354,11 @@ class Config:
             raise InputError(
                 f"'train.ema_decay' is {self.train.ema_decay}; give 0 for none, or below 1, such as 0.999."
             )
+
+    @property
+    def genotype_scale(self) -> int | None:
+        """The scale of a genotype that is found; ``None`` where the task has none."""
+        return self.scale if self.task == "sr" else None
 
     def to_task(self) -> Task:
         """The task with its level."""

@@ -17,7 +17,7 @@ import numpy as np
 from jsnas.conventions import preset
 from jsnas.cost import cost_of
 from jsnas.data.atomic import atomic_file
-from jsnas.data.degrade import degrade, upscale
+from jsnas.data.degrade import crop_to_multiple, degrade, upscale
 from jsnas.data.images import write_png
 from jsnas.data.pack import pack
 from jsnas.export import export
@@ -147,7 +147,5 @@ def _run(config: Config, run: RunFolder, start: float) -> dict[str, Any]:
 
 
 def _truth_and_input(path: Path, task: Task) -> tuple[np.ndarray, np.ndarray]:
-    hq = read_for(path, task)
-    height, width = (side // task.scale * task.scale for side in hq.shape[:2])
-    hq = hq[:height, :width]
+    hq = crop_to_multiple(read_for(path, task), task.scale)
     return hq, degrade(hq, task, np.random.default_rng(0))

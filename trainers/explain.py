@@ -23,7 +23,7 @@ from jsnas.data.folders import ImagePair
 from jsnas.data.images import read_image
 from jsnas.data.resizers import OTHER_RESIZERS
 from jsnas.errors import InputError
-from jsnas.metrics import quantize, rgb_to_y
+from jsnas.metrics import BT601, quantize, rgb_to_y
 from jsnas.network import JSNet
 from jsnas.task import Task
 from trainers.evaluate import Progress, Restorer, cumulative, mean_score, network_restorer
@@ -234,11 +234,11 @@ def input_variants(task: Task) -> dict[str, InputVariant]:
         return {
             "noisy input clipped": lambda pair, loaded: replace(loaded, lq=np.clip(loaded.lq, 0, 255)),
             "noisy input clipped and rounded": lambda pair, loaded: replace(loaded, lq=quantize(loaded.lq)),
-            "studio-range Y instead of gray": _from_colour(task, lambda rgb: rgb_to_y(rgb)),
+            "studio-range Y instead of gray": _from_colour(task, rgb_to_y),
         }
     return {
         "MATLAB's gray instead of Y": _from_colour(task, None),
-        "full-range Y instead of studio range": _from_colour(task, lambda rgb: rgb @ np.array([0.299, 0.587, 0.114])),
+        "full-range Y instead of studio range": _from_colour(task, lambda rgb: rgb @ np.array(BT601)),
     }
 
 

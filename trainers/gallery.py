@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 
 from jsnas.conventions import preset
 from jsnas.data.degrade import upscale
-from jsnas.data.images import write_png
+from jsnas.data.images import Pixels, write_png
 from jsnas.errors import InputError
 from jsnas.genotype import Genotype, edge_name
 from jsnas.metrics import quantize
@@ -27,7 +27,6 @@ from trainers.run_folder import RunFolder
 from trainers.streams import Data
 
 Array = npt.NDArray[Any]
-Pixels = npt.NDArray[np.uint8]
 
 _MOST_IMAGES = 3
 _CELL_WIDTH, _CELL_HEIGHT, _LABEL_WIDTH = 124, 20, 110

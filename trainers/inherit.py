@@ -9,13 +9,12 @@ from typing import Any
 from torch import Tensor
 
 from jsnas.errors import InputError
-from jsnas.inheritance import Inheritance, inherit
+from jsnas.inheritance import PREFIX, Inheritance, inherit
 from jsnas.network import JSNet
 from trainers.run_folder import RunFolder
 from trainers.state import load_newest_state
 
 NAME = "inheritance.json"
-_PREFIX = "network."  # where the network sits in a search space
 
 
 def read_supernet(folder: Path) -> dict[str, Tensor]:
@@ -41,7 +40,7 @@ def read_supernet(folder: Path) -> dict[str, Tensor]:
             "carried on, keeps none; search with a strategy such as pc_darts, or leave --inherit out."
         )
     supernet = state.get("network")
-    if not isinstance(supernet, dict) or not any(str(key).startswith(_PREFIX) for key in supernet):
+    if not isinstance(supernet, dict) or not any(str(key).startswith(PREFIX) for key in supernet):
         raise InputError(f"The run in '{folder}' is no search, so it holds no supernet; give the folder of a search.")
     return supernet
 
@@ -63,7 +62,7 @@ def start_from_supernet(network: JSNet, folder: Path) -> Inheritance:
     found = inherit(network, supernet)
     if not any(name.startswith("body.") for name in (*found.copied, *found.widened)):
         size = network.settings
-        reduce = supernet.get(f"{_PREFIX}body.0.operation_part.reduce.weight")
+        reduce = supernet.get(f"{PREFIX}body.0.operation_part.reduce.weight")
         searched = "others" if reduce is None else f"{reduce.shape[1]} and {reduce.shape[0]}"
         raise InputError(
             f"Nothing of the supernet in '{folder}' fits the network: network.channels and network.inner_channels are "

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jsnas.conventions import Convention, preset
-from jsnas.cost import PAPER_SIZE, cost_of
+from jsnas.cost import PAPER_SIZE, cost_of, parameters_of
 from jsnas.data.atomic import atomic_file
 from jsnas.data.patches import Split
 from jsnas.errors import InputError
@@ -190,7 +190,7 @@ def _cost(network: JSNet) -> dict[str, Any]:
     try:
         cost = cost_of(network, PAPER_SIZE)
     except InputError:  # a block of the user's that cannot run on shapes alone
-        return {"parameters": sum(p.numel() for p in network.parameters()), "multiply_adds": "not counted"}
+        return {"parameters": parameters_of(network), "multiply_adds": "not counted"}
     return {
         "parameters": cost.parameters,
         "multiply_adds": f"{cost.multiply_adds / 1e9:.2f} G for a {size} (half of torch's count)",

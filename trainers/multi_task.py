@@ -31,7 +31,7 @@ from trainers.ranks import Ranks
 from trainers.report import LiveReport
 from trainers.restoration_module import RestorationModule
 from trainers.run_folder import RunFolder
-from trainers.search import check_validation, quiet_nni
+from trainers.search import check_validation, check_warmup, quiet_nni
 from trainers.search_journal import SearchJournal
 from trainers.space import build_space
 from trainers.state import load_state_of, random_states, restore_random_states, save_state
@@ -114,11 +114,7 @@ def _check(config: Config) -> None:
         raise InputError("Several tasks are searched on one device in 32-true or bf16-mixed; leave the others out.")
     if config.search.guard == "stop":
         raise InputError("With several tasks no one of them can stop the search; set search.guard to warn or rollback.")
-    if config.search.weight_warmup_iters >= config.search.total_iter:
-        raise InputError(
-            f"All {config.search.total_iter} iterations would be warm-up ({config.search.weight_warmup_iters}), so no "
-            "architecture would be learnt; give a smaller --warmup or more --iterations."
-        )
+    check_warmup(config)
 
 
 @contextlib.contextmanager

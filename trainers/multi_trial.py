@@ -69,11 +69,11 @@ class Trials:
         """PSNR in dB of an architecture, less its penalty where there is a budget."""
         self.done += 1
         config = self.config
-        genotype = genotype_from_sample(sample, config.task, config.scale if config.task == "sr" else None)
+        genotype = genotype_from_sample(sample, config.task, config.genotype_scale)
         if genotype not in self._results:
             self._results[genotype] = self._trial(genotype, self.run.path / "trials" / f"{self.done:04d}")
         result = self._results[genotype]
-        metrics: dict[str, float | str] = {"phase": "trial", "genotype": " ".join(n for _, n in _edges(genotype))}
+        metrics: dict[str, float | str] = {"phase": "trial", "genotype": " ".join(genotype.names)}
         score = _FAILED_PSNR_DB
         if isinstance(result, str):
             metrics["failed"] = result
@@ -83,7 +83,7 @@ class Trials:
             metrics |= {"multiply_adds": float(result.multiply_adds), "score": score}
             if self.best is None or score > self.best[0]:
                 self.best = score, genotype
-        self.run.log(self.done, **metrics)
+        self.run.log(self.done, metrics)
         self._progress.update(self.done, {"best_score": self.best[0]} if self.best else {})
         return score
 
@@ -198,7 +198,3 @@ def multi_trial_search(
     if trials.best is not None and not math.isfinite(trials.best[0]):
         raise InputError("No trial ended with a finite PSNR; lower train.learning_rate.")
     return trials.result()
-
-
-def _edges(genotype: Genotype) -> tuple[Any, ...]:
-    return (*genotype.operations, *genotype.attentions)

@@ -1,4 +1,4 @@
-"""The user's own blocks: made known, and tried before a run.
+"""The candidate blocks that a config names; the user's own are made known, and tried before a run.
 
 Known, their short names work in genotypes and checkpoints; in the middle of a run their faults would be hard to tell
 from ours.
@@ -10,7 +10,14 @@ from collections.abc import Sequence
 
 from jsnas.attentions import ATTENTIONS
 from jsnas.block_check import refuse_faulty
-from jsnas.candidates import BlockClass, register_plugin, resolve_attentions, resolve_operations
+from jsnas.candidates import (
+    ALL_OPERATIONS,
+    TASK_ATTENTIONS,
+    BlockClass,
+    register_plugin,
+    resolve_attentions,
+    resolve_operations,
+)
 from jsnas.genotype import Genotype
 from jsnas.network import NetworkSettings
 from jsnas.operations import OPERATIONS
@@ -32,6 +39,18 @@ def use_plugins(config: Config) -> None:
         resolve_attentions(config.search.attentions)
 
 
+def candidates(config: Config) -> tuple[dict[str, BlockClass], dict[str, BlockClass]]:
+    """The operations and the attentions of a search by short name; the paper's where the config names none.
+
+    Raises:
+        InputError: If one is unknown.
+    """
+    return (
+        resolve_operations(config.search.operations or ALL_OPERATIONS),
+        resolve_attentions(config.search.attentions or TASK_ATTENTIONS[config.task]),
+    )
+
+
 def try_candidates(config: Config) -> None:
     """Tries the blocks of a search at the channels that its strategy makes them with.
 
@@ -43,9 +62,10 @@ def try_candidates(config: Config) -> None:
     parts = [s.inner_channels]
     if config.strategy.name == "pc_darts" and isinstance(partial, int) and partial and s.inner_channels % partial == 0:
         parts.append(s.inner_channels // partial)  # what does not divide is told by the strategy
-    for name, block in (resolve_operations(s.operations) if s.operations else {}).items():
+    operations, attentions = candidates(config)
+    for name, block in operations.items():
         _try("operation", name, block, parts, config)
-    for name, block in (resolve_attentions(s.attentions) if s.attentions else {}).items():
+    for name, block in attentions.items():
         _try("attention", name, block, [s.channels], config)
 
 
@@ -55,12 +75,11 @@ def try_blocks_of(genotype: Genotype, network: NetworkSettings, config: Config) 
     Raises:
         InputError: If one cannot be used.
     """
-    for kind, edges, known, channels in (
-        ("operation", genotype.operations, OPERATIONS, network.inner_channels),
-        ("attention", genotype.attentions, ATTENTIONS, network.channels),
-    ):
-        for name in sorted({name for _, name in edges} & set(known)):  # building the network tells the unknown
-            _try(kind, name, known[name], [channels], config)
+    known = {"operation": (OPERATIONS, network.inner_channels), "attention": (ATTENTIONS, network.channels)}
+    for kind, edges in genotype.parts:
+        blocks, channels = known[kind]
+        for name in sorted({name for _, name in edges} & set(blocks)):  # building the network tells the unknown
+            _try(kind, name, blocks[name], [channels], config)
 
 
 def _try(kind: str, name: str, block: BlockClass, channels: Sequence[int], config: Config) -> None:

@@ -27,17 +27,18 @@ from jsnas.network import JSNet, NetworkSettings
 from jsnas.official import import_official
 from jsnas.paper import BICUBIC, OURS, Cell, table, tables, variants
 from jsnas.task import SCALES, Task
-from trainers.certificate import (
+from trainers.evaluate import Progress, mean_score, network_restorer, score_set
+from trainers.paper_certificate import (
     AS_PUBLISHED,
+    NOT_RUN,
     UNKNOWN_DATA,
-    Certificate,
     CheckpointRecord,
     DataRecord,
     Entry,
-    certificate_html,
+    PaperCertificate,
     judge,
 )
-from trainers.evaluate import Progress, mean_score, network_restorer, score_set
+from trainers.paper_certificate_page import certificate_page
 
 # DataHash.hq of the published sets by (set, task, scale): Set5, Set14 and BSD100 cropped to a multiple of the scale,
 # Classic5 and BSD68 as they are.
@@ -80,7 +81,7 @@ def reproduce(
     out: Path,
     device: torch.device | None = None,
     progress: Progress | None = None,
-) -> Certificate:
+) -> PaperCertificate:
     """Measures what can be measured and writes ``certificate.html`` and ``certificate.json``.
 
     Args:
@@ -111,7 +112,7 @@ def reproduce(
         )
         for path, one in zip(checkpoints, loaded, strict=True)
     ]
-    certificate = Certificate(tuple(run.all_entries()), tuple(records), tuple(run.data.values()), str(run.device))
+    certificate = PaperCertificate(tuple(run.all_entries()), tuple(records), tuple(run.data.values()), str(run.device))
     _write(out, certificate)
     return certificate
 
@@ -135,7 +136,7 @@ class _Run:
         entries = []
         for cell in tables():
             reason = self._reasons.get(cell) or _default_reason(cell)
-            entries += self._measured.get(cell) or [Entry(cell, None, None, None, None, "not run", reason)]
+            entries += self._measured.get(cell) or [Entry(cell, None, None, None, None, NOT_RUN, reason)]
         return entries
 
     def count_architectures(self) -> None:
@@ -275,7 +276,7 @@ def _default_reason(cell: Cell) -> str:
     )
 
 
-def _write(out: Path, certificate: Certificate) -> None:
+def _write(out: Path, certificate: PaperCertificate) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -283,7 +284,7 @@ def _write(out: Path, certificate: Certificate) -> None:
             f"The folder '{out}' cannot be made ({error}); give another place for the certificate."
         ) from error
     for name, text in (
-        ("certificate.html", certificate_html(certificate)),
+        ("certificate.html", certificate_page(certificate)),
         ("certificate.json", certificate.to_json()),
     ):
         with atomic_file(out / name) as temporary:

@@ -115,12 +115,12 @@ class RunFolder:
         """Writes a mapping as indented JSON."""
         self.write_text(name, json.dumps(content, indent=2) + "\n")
 
-    def log(self, iteration: int, **metrics: float | str) -> None:
+    def log(self, iteration: int, metrics: Mapping[str, float | str]) -> None:
         """Adds a line to ``metrics.jsonl``, and its numbers to TensorBoard.
 
         Args:
             iteration: Iterations done.
-            **metrics: What was measured then, by name.
+            metrics: What was measured then, by name.
         """
         if not self._writes:
             return

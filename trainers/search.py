@@ -24,9 +24,10 @@ from jsnas.errors import InputError
 from jsnas.genotype import Genotype
 from jsnas.sample import genotype_from_sample
 from jsnas.strategy.alternating import AlternatingModule, DifferentiableStrategy
+from jsnas.strategy.enas import ControllerModule
 from jsnas.strategy.nni_api import Lightning, ModelSpace, NasExperiment, Strategy, Trainer
 from jsnas.strategy.one_shot import MendedProxyless
-from jsnas.strategy.sampling import ControllerModule, MendedRandomOneShot, RandomPathModule
+from jsnas.strategy.random_one_shot import MendedRandomOneShot, RandomPathModule
 from jsnas.strategy.search_module import SearchModule
 from trainers.budget import Budget, budget_sentence, make_budget
 from trainers.config import Config
@@ -78,21 +79,7 @@ def search(config: Config, out: Path, resume: bool = False, page: LiveReport | N
     space = build_space(config)
     check_space(strategy, space)
     one_shot = is_one_shot(strategy)
-    if ranks.count > 1 and not isinstance(strategy, DifferentiableStrategy | MendedRandomOneShot):
-        raise InputError(
-            f"A search with '{config.strategy.name}' runs on one device; leave --devices and --num-nodes out, or "
-            "search with pc_darts, darts, gumbel_darts, proxyless or random_oneshot."
-        )
-    if ranks.count > 1 and config.search.budget == "latency":
-        raise InputError(
-            "Latencies are measured, so every process would have others; search on one device, or with search.budget "
-            "multiply_adds."
-        )
-    if one_shot and config.search.evaluator == "surrogate":
-        raise InputError(
-            f"Strategy '{config.strategy.name}' trains a supernet, so there is nothing to ask a surrogate for; search "
-            "with random, evolution, tpe, grid or rl."
-        )
+    _check(config, strategy, ranks)
     if one_shot:
         check_warmup(config)
         # says now whether the patches fit
@@ -100,9 +87,8 @@ def search(config: Config, out: Path, resume: bool = False, page: LiveReport | N
     patch_stream(data, config, "weights")
     check_validation(config, data, space.network.smallest_input)
     budget = make_budget(config)
-    run = RunFolder(out, config, "search", resume, ranks.first)
-    run.page = LiveReport(out, "search", config, data.images, page) if ranks.first else None
-    try:
+    with RunFolder(out, config, "search", resume, ranks.first) as run:
+        run.page = LiveReport(out, "search", config, data.images, page) if ranks.first else None
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=UserWarning, module="pytorch_lightning|lightning_fabric")
             warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
@@ -119,8 +105,6 @@ def search(config: Config, out: Path, resume: bool = False, page: LiveReport | N
                 print(budget_sentence(report), file=sys.stderr)
         if run.page is not None:
             run.page.done()
-    finally:
-        run.close()
     return genotype
 
 
@@ -180,7 +164,7 @@ def _one_shot_search(
     if journal.interrupted:
         raise KeyboardInterrupt
     assert journal.sample is not None
-    return genotype_from_sample(journal.sample, config.task, config.scale if config.task == "sr" else None)
+    return genotype_from_sample(journal.sample, config.task, config.genotype_scale)
 
 
 def _ddp(strategy: Strategy) -> DDPStrategy:
@@ -217,6 +201,25 @@ def _apply_budget(strategy: Any, budget: Budget) -> None:
         return module
 
     strategy.configure_oneshot_module = make_with_budget
+
+
+def _check(config: Config, strategy: Strategy, ranks: Ranks) -> None:
+    """Says what a strategy cannot do."""
+    if ranks.count > 1 and not isinstance(strategy, DifferentiableStrategy | MendedRandomOneShot):
+        raise InputError(
+            f"A search with '{config.strategy.name}' runs on one device; leave --devices and --num-nodes out, or "
+            "search with pc_darts, darts, gumbel_darts, proxyless or random_oneshot."
+        )
+    if ranks.count > 1 and config.search.budget == "latency":
+        raise InputError(
+            "Latencies are measured, so every process would have others; search on one device, or with search.budget "
+            "multiply_adds."
+        )
+    if is_one_shot(strategy) and config.search.evaluator == "surrogate":
+        raise InputError(
+            f"Strategy '{config.strategy.name}' trains a supernet, so there is nothing to ask a surrogate for; search "
+            "with random, evolution, tpe, grid or rl."
+        )
 
 
 def check_warmup(config: Config) -> None:

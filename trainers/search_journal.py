@@ -135,12 +135,12 @@ class SearchJournal(pl.Callback):
 
     def genotype(self, sample: dict[str, Any], with_scale: bool = False) -> Genotype:
         """What a sample names, with the scale where it is to be kept."""
-        scale = self.config.scale if with_scale and self.config.task == "sr" else None
-        return genotype_from_sample(sample, self.config.task, scale)
+        return genotype_from_sample(sample, self.config.task, self.config.genotype_scale if with_scale else None)
 
     def _log_candidate(self, sample: dict[str, Any], psnr_db: float) -> None:
-        words = _words(self.genotype(sample))
-        self.run.log(self.config.search.total_iter, phase="candidate", candidate_psnr_db=psnr_db, genotype=words)
+        words = " ".join(self.genotype(sample).names)
+        metrics: dict[str, float | str] = {"phase": "candidate", "candidate_psnr_db": psnr_db, "genotype": words}
+        self.run.log(self.config.search.total_iter, metrics)
 
     def write(self, module: Any, iteration: int, validated: bool) -> bool:
         """Adds a line to the metrics; whether the guard ends the search."""
@@ -166,7 +166,7 @@ class SearchJournal(pl.Callback):
         stops = False
         if getattr(module, "derives", True):
             genotype = self.genotype(module.export())
-            metrics["genotype"] = words = _words(genotype)
+            metrics["genotype"] = words = " ".join(genotype.names)
             self._changes += self._derived not in (None, words)
             self._derived = words
             self._shown["genotype_changes"] = self._changes
@@ -178,7 +178,7 @@ class SearchJournal(pl.Callback):
                 self.sample = self.guard.check(module, genotype, probabilities, iteration)
                 stops = self.sample is not None
                 metrics |= {"rollbacks": float(self.guard.rollbacks)} if self.guard.rollbacks else {}
-        self.run.log(iteration, **metrics)
+        self.run.log(iteration, metrics)
         return stops
 
     def _show(self, genotype: Genotype, probabilities: dict[str, dict[str, float]], iteration: int) -> None:
@@ -211,7 +211,3 @@ class SearchJournal(pl.Callback):
         module.load_search_state(state["search"])
         self.guard.load_state(state["guard"])
         self.losses.load_state(state)
-
-
-def _words(genotype: Genotype) -> str:
-    return " ".join(name for _, name in (*genotype.operations, *genotype.attentions))

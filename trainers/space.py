@@ -6,7 +6,7 @@ from typing import Any
 
 from jsnas.candidates import ALL_OPERATIONS
 from jsnas.errors import InputError, unknown_name
-from jsnas.strategy.alternating import EXCLUDED
+from jsnas.genotype import EXCLUDED
 from search_spaces import AttentionSearchSpace, JointSearchSpace, OperationSearchSpace
 from trainers.catalogue import SPACES
 from trainers.config import Config

@@ -60,13 +60,13 @@ def interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interva
     return Interval(mean, mean - reach, mean + reach, n, float(2 * stats.t.sf(abs(mean) / error, n - 1)), confidence)
 
 
-def difference(a: Sequence[float], b: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
+def difference(a: Sequence[float], b: Sequence[float]) -> Interval:
     """The interval of the mean of a - b, of measurements taken in pairs (the same seed, the same data).
 
     Raises:
         ValueError: If there are not as many of the one as of the other.
     """
-    return interval([x - y for x, y in zip(a, b, strict=True)], confidence)
+    return interval([x - y for x, y in zip(a, b, strict=True)])
 
 
 def significant(p_values: Mapping[str, float], level: float) -> set[str]:
@@ -82,7 +82,7 @@ def significant(p_values: Mapping[str, float], level: float) -> set[str]:
     return kept
 
 
-def verdict(name: str, reference: str, gap: Interval, shown: bool, unit: str = "dB") -> str:
+def verdict(name: str, reference: str, gap: Interval, shown: bool) -> str:
     """A difference in words.
 
     Args:
@@ -91,12 +91,11 @@ def verdict(name: str, reference: str, gap: Interval, shown: bool, unit: str = "
         gap: Of ``difference``, name less reference.
         shown: Whether it is taken for real: for one comparison, whether the interval leaves out 0; for several,
             whether ``significant`` keeps it.
-        unit: Of the values.
     """
     if not shown:
-        return f"{name} against {reference}: {NO_DIFFERENCE} ({gap} {unit})"
+        return f"{name} against {reference}: {NO_DIFFERENCE} ({gap} dB)"
     way = "better" if gap.mean > 0 else "worse"
-    return f"{name} is {way} than {reference} by {abs(gap.mean):.2f} {unit} ({gap} {unit})"
+    return f"{name} is {way} than {reference} by {abs(gap.mean):.2f} dB ({gap} dB)"
 
 
 def kendall(a: Sequence[float], b: Sequence[float]) -> float:
@@ -110,14 +109,13 @@ def kendall(a: Sequence[float], b: Sequence[float]) -> float:
 
 
 def grouped_kendall(
-    groups: Sequence[Sequence[tuple[float, float]]], rng: np.random.Generator, confidence: float = CONFIDENCE
+    groups: Sequence[Sequence[tuple[float, float]]], rng: np.random.Generator
 ) -> tuple[float, float, float]:
     """Kendall's tau of pairs of measurements, with the ends of its bootstrap interval (1,000 resamples of the groups).
 
     Args:
         groups: Pairs that belong together, as repeats of one thing do: these are drawn whole.
         rng: For the resamples.
-        confidence: Share of such intervals that hold the true tau, about.
     """
 
     def tau(chosen: Sequence[Sequence[tuple[float, float]]]) -> float:
@@ -128,7 +126,7 @@ def grouped_kendall(
     if len(filled) < 3:
         return tau(filled), -1.0, 1.0
     draws = [tau([filled[k] for k in rows]) for rows in rng.integers(len(filled), size=(1000, len(filled)))]
-    low, high = np.nanquantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = np.nanquantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return tau(filled), float(low), float(high)
 
 

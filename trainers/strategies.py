@@ -86,7 +86,7 @@ _MULTI_TRIAL_SETTINGS: dict[str, dict[str, tuple[Any, str]]] = {
     },
 }
 _NEEDS_RL = ("enas", "rl")
-_ONE_INPUT_ONLY = {  # NNI.md's table of what each does with an InputChoice of several inputs
+_ONE_INPUT_ONLY = {  # what each does with NNI's InputChoice of several inputs
     "proxyless": "runs only the first of several inputs",
     "enas": "chooses one thing at a time",
     "rl": "chooses one thing at a time",
@@ -205,8 +205,7 @@ def _check_requirements(config: Config) -> None:
     name, s = config.strategy.name, config.search
     if name in _NEEDS_RL and not all(importlib.util.find_spec(package) for package in ("tianshou", "gym")):
         raise InputError(f"Strategy '{name}' needs tianshou and gym; install them with `pip install jsnas[rl]`.")
-    nodes = max(0 if s.space == "attention" else s.operation_nodes, 0 if s.space == "operation" else s.attention_nodes)
-    if s.inputs is None or nodes - 1 <= s.inputs:
+    if s.inputs is None or max(s.nodes) - 1 <= s.inputs:
         return
     if name == "tpe":
         raise InputError("Strategy 'tpe' of NNI cannot choose inputs; leave search.inputs out, or use evolution.")

@@ -151,7 +151,7 @@ def _fit(
             if validates or iteration % config.logger.print_freq == 0:
                 metrics["loss"] = losses.read(iteration)
                 metrics["learning_rate"] = rate
-                run.log(iteration, **metrics)
+                run.log(iteration, metrics)
                 shown["loss"] = metrics["loss"]
             if iteration == total or stopping or iteration % config.logger.save_checkpoint_freq == 0:
                 ranks.check_equal("weights", list(network.state_dict().values()))
@@ -213,7 +213,7 @@ def load_genotype(config: Config) -> Genotype:
             f"The genotype '{source}' is for task '{genotype.task}', but the config is for "
             f"'{config.task}'; choose a genotype of that task."
         )
-    return replace(genotype, scale=config.scale if config.task == "sr" else None)
+    return replace(genotype, scale=config.genotype_scale)
 
 
 def network_genotype(source: str) -> Genotype:

@@ -88,9 +88,7 @@ def transfer(
             for k in range(seeds):
                 known: dict[Genotype, float] = {}
                 for of, genotype in genotypes.items():
-                    moved = dataclasses.replace(
-                        genotype, task=config.task, scale=config.scale if config.task == "sr" else None
-                    )
+                    moved = dataclasses.replace(genotype, task=config.task, scale=config.genotype_scale)
                     if moved not in known:
                         known[moved] = _cell(config, moved, config.manual_seed + k, out / on / f"{of}-{k}")
                     cells[on][of].append(known[moved])

@@ -90,7 +90,7 @@ def _run_trial(
                     metrics["psnr_db"] = validation_psnr(network, data, config, fabric.device)
                     if report is not None and not last:
                         report(iteration, metrics["psnr_db"])
-                run.log(iteration, **metrics)
+                run.log(iteration, metrics)
         result = TrialResult(metrics["psnr_db"], cost.parameters, cost.multiply_adds, time.monotonic() - start)
         measured = {"validation_psnr_db": result.psnr_db, "iteration": total}
         save_checkpoint(out / "checkpoint.safetensors", network, data.task, measured)

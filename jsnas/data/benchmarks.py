@@ -22,11 +22,9 @@ import numpy.typing as npt
 
 from jsnas.data.degrade import crop_to_multiple, degrade
 from jsnas.data.folders import ImagePair, find_pairs, unique_names
-from jsnas.data.images import IMAGE_SUFFIXES, list_images, read_image, read_luma
+from jsnas.data.images import IMAGE_SUFFIXES, Pixels, list_images, read_image, read_luma
 from jsnas.errors import InputError
 from jsnas.task import Task
-
-Pixels = npt.NDArray[np.uint8]
 
 _LOW_QUALITY_FOLDER = re.compile(r"(.*_)?LR([_-].*|bic.*)?|X[2348]|bicubic|.*LR_bicubic.*|LRbicx\d", re.IGNORECASE)
 _LOW_QUALITY_STEM = re.compile(r"(?P<image>.+?)(?:_?x[2348]|_LR|_LRBI_x[2348]|_SRF_\d_LR)", re.IGNORECASE)

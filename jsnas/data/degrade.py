@@ -14,10 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from jsnas.data.images import Pixels
 from jsnas.errors import InputError
 from jsnas.task import Task
-
-Pixels = npt.NDArray[np.uint8]
 
 _PADDING = 4  # low-quality pixels: the kernel reaches two of them, and the next ones keep Pillow's border away
 

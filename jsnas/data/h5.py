@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from jsnas.data.h5_index import Block, H5Index, Pixels, file_stamp, read_index
+from jsnas.data.h5_index import Block, H5Index, file_stamp, read_index
+from jsnas.data.images import Pixels
 from jsnas.errors import InputError
 from jsnas.task import Task
 

@@ -13,12 +13,9 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 
 from jsnas.errors import InputError
 from jsnas.task import Task
-
-Pixels = npt.NDArray[np.uint8]
 
 FORMAT = "jsnas-h5/1"
 

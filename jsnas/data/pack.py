@@ -22,8 +22,7 @@ from jsnas.data.degrade import crop_to_multiple, downscale, jpeg
 from jsnas.data.faulty_images import Faults
 from jsnas.data.folders import ImagePair, find_pairs, unique_names
 from jsnas.data.h5 import H5Images
-from jsnas.data.h5_index import Pixels
-from jsnas.data.images import read_image, read_luma
+from jsnas.data.images import Pixels, read_image, read_luma
 from jsnas.data.pack_file import pack_file
 from jsnas.data.pack_parts import Part, join_parts, parts_folder, ready_parts, run_parts
 from jsnas.errors import InputError

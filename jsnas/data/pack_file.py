@@ -26,7 +26,8 @@ import numpy.typing as npt
 import PIL
 
 from jsnas.data.atomic import atomic_file
-from jsnas.data.h5_index import FORMAT, Pixels
+from jsnas.data.h5_index import FORMAT
+from jsnas.data.images import Pixels
 from jsnas.task import Task
 
 _SPARE_BYTES = 1 << 20  # of disk, for the tables at the end of the file

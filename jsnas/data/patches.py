@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from jsnas.data.degrade import add_noise
 from jsnas.data.h5 import H5Images
-from jsnas.data.h5_index import Pixels
+from jsnas.data.images import Pixels
 from jsnas.errors import InputError
 from jsnas.task import Task
 

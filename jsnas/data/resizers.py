@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from PIL import Image
 
-Pixels = npt.NDArray[np.uint8]
+from jsnas.data.images import Pixels
 
 
 def bicubic_without_antialiasing(hq: Pixels, scale: int) -> Pixels:

@@ -101,8 +101,8 @@ class _EnlargeToImage:
         y = F.pixel_shuffle(F.conv2d(x, kernel.to(up.weight), bias.to(up.weight), padding=2), factor)
         rows, columns = _Outermost.apply(x)  # type: ignore[no-untyped-call]
         top, bottom = _two_convolutions(rows, up.weight, up.bias, factor, tail.weight, tail.bias)
-        turned = (_turned(up.weight, factor).transpose(2, 3), _turned(up.bias, factor))
-        sides = _two_convolutions(columns, *turned, factor, tail.weight.transpose(2, 3), tail.bias)
+        other_way = (turned(up.weight, factor).transpose(2, 3), turned(up.bias, factor))
+        sides = _two_convolutions(columns, *other_way, factor, tail.weight.transpose(2, 3), tail.bias)
         left, right = (side.transpose(2, 3)[:, :, 1:-1] for side in sides)
         return torch.cat([top, torch.cat([left, y[:, :, 1:-1, 1:-1], right], 3), bottom], 2)
 
@@ -116,7 +116,7 @@ def _two_convolutions(
     return F.conv2d(_with_zeros(first[:, :, :2], last[:, :, -2:]), weight, bias, padding=(0, 1)).chunk(2)
 
 
-def _turned(x: Tensor, factor: int) -> Tensor:
+def turned(x: Tensor, factor: int) -> Tensor:
     """The outputs of a convolution before a pixel shuffle in the order that suits a transposed image."""
     return x.view(-1, factor, factor, *x.shape[1:]).transpose(1, 2).flatten(0, 2)
 

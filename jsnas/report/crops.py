@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
+from jsnas.data.images import Pixels
 from jsnas.report.edge_chart import data_uri
 from jsnas.report.markup import Html, el
 from jsnas.report.run_files import RunFiles, get, number
@@ -21,8 +21,6 @@ KINDS = ("lq", "input", "restored", "truth")  # the suffixes of the files; ``lq`
 _SIDE = 160
 _BUDGET = 3_000_000  # characters of all crops together
 _MOST_PIXELS = 40_000_000
-
-Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)

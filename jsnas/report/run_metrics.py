@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from jsnas.genotype import Edge
+from jsnas.genotype import EXCLUDED, Edge
 from jsnas.report.run_files import number, whole
 
 Series = list[tuple[float, float]]
 
 _EDGE_KEY = re.compile(r"probability/(operation|attention)_(\d{1,2})_(\d{1,2})/(.+)", re.DOTALL)
 _MOST_EDGES, _MOST_CANDIDATES = 132, 40  # two full graphs of twelve nodes
-NEVER_WINS = "none"  # takes part in the search and is never derived (paper, Sec. 3.2)
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class EdgeHistory:
     @cached_property
     def winners(self) -> tuple[int, ...]:
         """Index of the most probable candidate each time, ``none`` aside."""
-        able = [k for k, name in enumerate(self.names) if name != NEVER_WINS] or [0]
+        able = [k for k, name in enumerate(self.names) if name != EXCLUDED] or [0]
         return tuple(max(able, key=lambda k: self.values[k][t]) for t in range(len(self.iterations)))
 
     @property

@@ -206,10 +206,7 @@ def _reach_of(block: Any) -> int:
 
 def _refuse_strangers(network: JSNet) -> None:
     ours = {**OPERATIONS, **ATTENTIONS}
-    chosen = dict(network.genotype.operations) | {
-        (-1, n): name for n, (_, name) in enumerate(network.genotype.attentions)
-    }
-    for name in chosen.values():
+    for name in network.genotype.names:
         if name not in ours or not ours[name].__module__.startswith("jsnas."):
             raise InputError(
                 f"The network has the block '{name}', whose reach is unknown, so it cannot go in tiles; leave --tile "

@@ -44,8 +44,8 @@ def restore_in_tiles(
     statistics = torch.zeros(network.statistics)
     count = sum(len(group) for group in groups)
     done = 0
-    for number in range(network.passes if network.statistics else 1):
-        last = number == network.passes - 1 or not network.statistics
+    for number in range(network.passes):
+        last = number == network.passes - 1
         shares, pixels = [], []
         for group in groups:
             with torch.inference_mode():
@@ -58,7 +58,7 @@ def restore_in_tiles(
                 pixels += [tile.pixels for tile in group]
             done += len(group)
             if progress is not None:
-                progress(done, count * (network.passes if network.statistics else 1))
+                progress(done, count * network.passes)
         if not last:
             statistics = joined(torch.cat(shares), torch.tensor(pixels), network)
 

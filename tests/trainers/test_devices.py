@@ -150,7 +150,7 @@ def test_what_processes_tell_each_other(config: Config) -> None:
 def test_only_the_first_process_touches_the_folder(config: Config, tmp_path: Path) -> None:
     with RunFolder(tmp_path / "run", config, "search", resume=False, writes=False) as run:
         run.write_text("genotype.json", "{}")
-        run.log(1, loss=1.0)
+        run.log(1, {"loss": 1.0})
         run.rewind(0)
     assert not (tmp_path / "run").exists()
 

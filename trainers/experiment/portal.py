@@ -34,7 +34,6 @@ import psutil
 from jsnas.errors import InputError
 
 LOOPBACK = "127.0.0.1"
-ACTIONS = ("create", "resume", "view")
 EVERYWHERE_WARNING = (
     "The page listens on every address of this machine over plain HTTP: whoever learns its URL, or reads along in the "
     "network, can read your files and run commands as you; elsewhere, put this machine's name in place of 127.0.0.1."

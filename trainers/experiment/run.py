@@ -97,7 +97,7 @@ def experiment(config: Config, out: Path, page: Page, resume: bool = False, plan
                 time.sleep(_POLL_SECONDS)
             for line in table.update(portal.poll("/trial-jobs")):
                 print(line, flush=True)
-            summary = _summarise(run, identity, table)
+            _summarise(run, identity, table)
             if budget is not None and (best := table.best_genotype()) is not None:
                 report = budget.report(best)
                 run.write_json("budget.json", report)

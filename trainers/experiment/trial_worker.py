@@ -139,7 +139,7 @@ def train_network(
 ) -> Outcome:
     """Trains the network that a sample in words names, and validates it."""
     use_plugins(config)
-    genotype = genotype_from_sample(from_words(parameters), config.task, config.scale if config.task == "sr" else None)
+    genotype = genotype_from_sample(from_words(parameters), config.task, config.genotype_scale)
     print(genotype)
     if out.exists():  # it was interrupted, and runs again after a resume
         shutil.rmtree(out)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from jsnas.native.convolution_sum import prepared, takes
+from jsnas.native.library import last
 
 Activation = Literal["none", "relu", "sigmoid"]
 
@@ -27,20 +28,6 @@ def activate(x: Tensor, activation: Activation) -> Tensor:
     if activation == "none":
         return x
     return x.relu_() if activation == "relu" else x.sigmoid_()
-
-
-def last(weight: Tensor) -> Tensor:
-    """A kernel in channels-last, detached."""
-    return weight.detach().contiguous(memory_format=torch.channels_last)
-
-
-def dense(weight: Tensor, groups: int) -> Tensor:
-    """The kernel of a grouped convolution as that of a plain one, with zeros: far faster where groups are small."""
-    shares = weight.detach().chunk(groups)
-    joined = torch.zeros(weight.shape[0], groups * weight.shape[1], *weight.shape[2:]).to(weight)
-    for k, (rows, share) in enumerate(zip(joined.chunk(groups), shares, strict=True)):
-        rows[:, k * weight.shape[1] : (k + 1) * weight.shape[1]] = share
-    return joined
 
 
 class FastConvolution(nn.Module):

@@ -11,11 +11,12 @@ from typing_extensions import override
 
 from jsnas.fast.end import composed
 from jsnas.fast.inference.blocks import Builder, Excitation
-from jsnas.fast.inference.convolution import FastConvolution, last
+from jsnas.fast.inference.convolution import FastConvolution
 from jsnas.fast.inference.convolution_sum import by_loops
 from jsnas.fast.inference.rows import Run, Source, Step, own_rows
 from jsnas.fast.inference.statistics import Global, Statistics
 from jsnas.fusion import CrossScaleFusion, PixelAttentionConv
+from jsnas.native.library import last
 from jsnas.network import MeanShift
 
 
@@ -24,7 +25,7 @@ class Shift(Step):
 
     def __init__(self, shift: MeanShift, output: int) -> None:
         super().__init__([Source(0)], [output])
-        self.register_buffer("weight", last(shift.weight))
+        self.register_buffer("weight", last(shift.weight.detach()))
         self.register_buffer("bias", shift.bias.detach().clone())
 
     @override

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
-from jsnas.fast.inference.convolution import FastConvolution, dense
+from jsnas.fast.dense_groups import dense_kernel
+from jsnas.fast.inference.convolution import FastConvolution
 from jsnas.fast.inference.convolution_sum import all_single
 from jsnas.fast.inference.rows import Run, Source, Step, own_rows
 from jsnas.native import esa
@@ -45,7 +46,7 @@ class ConvolutionGate(Gate):
 
     def __init__(self, stream: int, weight: Tensor, bias: Tensor | None, groups: int = 1) -> None:
         super().__init__([Source(stream, weight.shape[2] // 2)])
-        self.convolution = FastConvolution([dense(weight, groups)], bias)
+        self.convolution = FastConvolution([dense_kernel(weight.detach(), groups)], bias)
         self.register_buffer("kernel", weight.detach().clone())
 
     @override

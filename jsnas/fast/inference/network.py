@@ -15,12 +15,13 @@ from torch import Tensor, nn
 
 from jsnas.attentions import ATTENTIONS
 from jsnas.errors import InputError
+from jsnas.fast.end import turned
 from jsnas.fast.inference.blocks import Builder, Sum, after
 from jsnas.fast.inference.convolution_sum import Convolution
 from jsnas.fast.inference.ends import Enlarge, EnlargeToImage, Shift, fusion
 from jsnas.fast.inference.rows import Program
 from jsnas.fusion import CrossScaleFusion
-from jsnas.network import JSNet
+from jsnas.network import JSNet, check_side
 from jsnas.operations import OPERATIONS
 
 WHOLE_PIXELS = 3 << 17  # up to these an image goes in one piece, which is faster, and takes less memory than chunks do
@@ -48,8 +49,8 @@ class FastNetwork(nn.Module):
         self.smallest_input = network.smallest_input
         self.kept = _program(network, recompute=False)
         self.thrifty = _program(network, recompute=True)
-        turned = _turned(network)
-        self.columns = None if turned is None else _program(turned, recompute=True)
+        transposed = _transposed(network)
+        self.columns = None if transposed is None else _program(transposed, recompute=True)
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -123,8 +124,9 @@ class FastNetwork(nn.Module):
         height, width = x.shape[2:]
         if columns is None:
             columns = max((THRIFTY_PIXELS if x.device.type == "cpu" else GPU_PIXELS) // height, 4)
-        turned = x.transpose(2, 3)
-        self.columns.run(turned, min(columns, width), 1, lambda row, chunk: write(row, chunk.transpose(2, 3)))
+        self.columns.run(
+            x.transpose(2, 3), min(columns, width), 1, lambda row, chunk: write(row, chunk.transpose(2, 3))
+        )
 
     def _check(self, x: Tensor) -> None:
         channels = self.settings.image_channels
@@ -132,11 +134,7 @@ class FastNetwork(nn.Module):
             raise InputError(
                 f"An input of shape {tuple(x.shape)} was given; this network takes B x {channels} x H x W."
             )
-        if min(x.shape[2], x.shape[3]) < self.smallest_input:
-            raise InputError(
-                f"The image is {x.shape[3]}x{x.shape[2]} pixels, but the smallest side this network takes is "
-                f"{self.smallest_input}; enlarge or pad the image."
-            )
+        check_side(x.shape[2], x.shape[3], self.smallest_input)
 
 
 def fast_network(network: JSNet) -> FastNetwork:
@@ -151,7 +149,7 @@ def fast_network(network: JSNet) -> FastNetwork:
     return FastNetwork(network)
 
 
-def _turned(network: JSNet) -> JSNet | None:
+def _transposed(network: JSNet) -> JSNet | None:
     """The network of transposed images: every kernel transposed; ``None`` if a block is not ours to turn."""
     ours = (*OPERATIONS.values(), *ATTENTIONS.values())
     for module in network.body:
@@ -159,17 +157,15 @@ def _turned(network: JSNet) -> JSNet | None:
             graph = getattr(part, "graph", None)
             if graph is not None and any(type(edge) not in ours for edge in graph.edges.values()):
                 return None
-    turned = copy.deepcopy(network)
-    for conv in turned.modules():
+    transposed = copy.deepcopy(network)
+    for conv in transposed.modules():
         if isinstance(conv, nn.Conv2d) and conv.kernel_size != (1, 1):
             conv.weight.data = conv.weight.data.transpose(2, 3)
-    layers = list(turned.upsample)
+    layers = list(transposed.upsample)
     for conv, shuffle in zip(layers[::2], layers[1::2], strict=True):
         assert isinstance(conv, nn.Conv2d) and isinstance(shuffle, nn.PixelShuffle) and conv.bias is not None
-        factor = shuffle.upscale_factor  # the outputs of a shuffle are ordered by channel, row, column
-        order = torch.arange(conv.out_channels).view(-1, factor, factor).transpose(1, 2).flatten()
-        conv.weight.data, conv.bias.data = conv.weight.data[order], conv.bias.data[order]
-    return turned
+        conv.weight.data, conv.bias.data = (turned(p.data, shuffle.upscale_factor) for p in (conv.weight, conv.bias))
+    return transposed
 
 
 def _program(network: JSNet, recompute: bool) -> Program:

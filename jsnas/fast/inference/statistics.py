@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
-from jsnas.fast.inference.convolution import last
 from jsnas.fast.inference.rows import Run, Source, Step
 from jsnas.native import esa
+from jsnas.native.library import last
 
 
 class ChannelExtremes(Step):
@@ -29,7 +29,7 @@ class PooledView(Step):
 
     def __init__(self, stream: int, stride: nn.Conv2d, output: int) -> None:
         super().__init__([Source(stream, 0)], [output])
-        self.register_buffer("weight", last(stride.weight))
+        self.register_buffer("weight", last(stride.weight.detach()))
         assert stride.bias is not None
         self.register_buffer("bias", stride.bias.detach().clone())
 
