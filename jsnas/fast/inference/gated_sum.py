@@ -65,7 +65,7 @@ class EnlargedGate(Gate):
     """The gate of ESA: a small map enlarged, a narrow map added, a 1x1 convolution, a sigmoid."""
 
     def __init__(self, small: int, narrow: int, expand: nn.Conv2d) -> None:
-        super().__init__([Source(narrow), Source(small, -1)])  # -1: rows by ``rows_of``
+        super().__init__([Source(narrow), Source(small, smaller=True)])
         self.expand = FastConvolution([expand.weight], expand.bias)
 
     @staticmethod
@@ -124,7 +124,7 @@ class GatedSum(Step):
             rows = run.stream(source.stream)
             if rows.end == rows.height:
                 continue
-            if source.radius == -1:
+            if source.smaller:
                 reach = max(int((rows.end - 1.5) * (total / rows.height) - 0.5), 0)  # the inverse of rows_of
                 while reach > 0 and EnlargedGate.rows_of(total, rows.height, reach - 1, reach)[1] > rows.end:
                     reach -= 1
@@ -135,7 +135,7 @@ class GatedSum(Step):
 
     @override
     def window(self, run: Run, source: Source, start: int, stop: int) -> tuple[int, int]:
-        if source.radius == -1:
+        if source.smaller:
             return EnlargedGate.rows_of(self.units(run), run.height_of(source.stream), start, stop)
         return super().window(run, source, start, stop)
 

@@ -24,10 +24,12 @@ class Source:
     Attributes:
         stream: Number of the map.
         radius: Rows it needs above and below each of its own; ``None`` if it needs the whole map.
+        smaller: Whether the map has fewer rows than what the step makes, and the step says which of them it needs.
     """
 
     stream: int
     radius: int | None = 0
+    smaller: bool = False
 
 
 class Rows:
@@ -232,7 +234,8 @@ class Program(nn.Module):
         self.whole = frozenset(whole)
         kept = _needed(steps, output)
         self.steps = nn.ModuleList(kept)
-        self.joined = frozenset(source.stream for step in kept for source in step.sources if source.radius)
+        beyond = [source for step in kept for source in step.sources if source.radius or source.smaller]
+        self.joined = frozenset(source.stream for source in beyond)
         self.streams = streams
         self.output = output
 
