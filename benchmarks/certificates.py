@@ -24,24 +24,12 @@ import torch
 
 from benchmarks.machine import machine
 from jsnas import Genotype, InputError, JSNet, NetworkSettings, Task, load_checkpoint
-from jsnas.candidates import ALL_OPERATIONS, TASK_ATTENTIONS
 from jsnas.certificate import MAX_DIFFERENCE, MAX_FLIPPED_PPM
 from jsnas.exported import export_onnx, export_pt2
-from jsnas.genotype import edge_list
+from trainers.bench import random_genotype
+from trainers.config_file import load_config
 
-TASKS = (Task("sr", 2), Task("denoise", sigma=30), Task("sr", 3), Task("deblock", quality=10), Task("sr", 4))
-
-
-def random_genotype(task: Task, rng: np.random.Generator) -> Genotype:
-    """A genotype of the task's search space: a candidate of its lists on each of the edges."""
-    operations = [name for name in ALL_OPERATIONS if name != "none"]
-    attentions = TASK_ATTENTIONS[task.name]
-    return Genotype(
-        task.name,
-        tuple((edge, operations[int(rng.integers(len(operations)))]) for edge in edge_list(4)),
-        tuple((edge, attentions[int(rng.integers(len(attentions)))]) for edge in edge_list(4)),
-        task.scale if task.name == "sr" else None,
-    )
+CONFIGS = ("sr-x2", "denoise-30", "sr-x3", "deblock-10", "sr-x4")  # of the random genotypes, in turns
 
 
 def networks(
@@ -67,8 +55,9 @@ def networks(
             yield f"jsnet-sr x{scale} ({origin})", task, network
     rng = np.random.default_rng(seed)
     for number in range(count):
-        task = TASKS[number % len(TASKS)]
-        network = JSNet(random_genotype(task, rng), NetworkSettings.for_task(task, modules)).eval()
+        config = load_config(CONFIGS[number % len(CONFIGS)])
+        task = config.to_task()
+        network = JSNet(random_genotype(config, rng), NetworkSettings.for_task(task, modules)).eval()
         yield f"random {number + 1} ({task.label})", task, network
 
 

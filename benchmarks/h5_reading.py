@@ -10,13 +10,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import tempfile
-import time
-from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +22,16 @@ import skimage.data
 import torch
 from PIL import Image
 
+from benchmarks.machine import machine, seconds
 from jsnas.data.h5 import H5Images
-from jsnas.data.h5_index import Pixels
-from jsnas.data.images import read_image, write_png
+from jsnas.data.images import Pixels, read_image, write_png
 from jsnas.data.pack import pack
 from jsnas.data.patches import PatchBatches, patch_loader
 from jsnas.task import Task
 
 WIDTH, HEIGHT, CROP = 2040, 1356, 128
 PHOTOS = ("astronaut", "chelsea", "coffee")  # shipped with scikit-image
-X2 = Task("sr", scale=2)
+X2, CPU = Task("sr", scale=2), torch.device("cpu")
 
 
 def photo(index: int) -> Pixels:
@@ -47,12 +42,6 @@ def photo(index: int) -> Pixels:
     large = np.asarray(turned.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS)).astype(np.float32)
     large += rng.normal(0, 2.0, large.shape).astype(np.float32)
     return np.clip(np.rint(large), 0, 255).astype(np.uint8)
-
-
-def seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
 
 
 def crop_times(folder: Path, h5_path: Path, rounds: int, crops: int) -> dict[str, float]:
@@ -85,7 +74,7 @@ def crop_times(folder: Path, h5_path: Path, rounds: int, crops: int) -> dict[str
                     for index, top, left in some:
                         np.array(whole(index, way)[top : top + CROP, left : left + CROP])
 
-                times[way].append(seconds(run) / len(some))
+                times[way].append(seconds(run, CPU) / len(some))
     return {way: statistics.median(values) for way, values in times.items()}
 
 
@@ -98,7 +87,7 @@ def batch_times(images: H5Images, batches: int, rounds: int) -> dict[str, float]
             loader = iter(patch_loader(stream, 0, batches + 10, int(workers)))
             for _ in range(10):
                 next(loader)
-            values.append(seconds(lambda loader=loader: [None for _ in loader]) / batches)  # type: ignore[misc]
+            values.append(seconds(lambda loader=loader: [None for _ in loader], CPU) / batches)  # type: ignore[misc]
     return {workers: statistics.median(values) for workers, values in times.items()}
 
 
@@ -108,7 +97,7 @@ def pack_rates(folder: Path, out: Path, rounds: int) -> dict[str, float]:
     rates: dict[str, list[float]] = {"pack": [], "decode": []}
     for _ in range(rounds):
         rates["pack"].append(len(files) / pack(folder, out, X2).seconds)
-        rates["decode"].append(len(files) / seconds(lambda: [read_image(file, 3).shape for file in files]))
+        rates["decode"].append(len(files) / seconds(lambda: [read_image(file, 3).shape for file in files], CPU))
     return {way: statistics.median(values) for way, values in rates.items()}
 
 
@@ -121,17 +110,15 @@ def measure(count: int, rounds: int, crops: int, batches: int) -> dict[str, Any]
         rates = pack_rates(folder, h5_path, min(rounds, 3))
         crop = crop_times(folder, h5_path, rounds, crops)
         batch = batch_times(H5Images(h5_path), batches, min(rounds, 5))
+    described = machine(CPU)
     return {
         "benchmark": "h5_reading",
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "platform": platform.platform(),
-        "cpu_count": os.cpu_count(),
+        **described,
         "versions": {
-            "python": platform.python_version(),
+            **described["versions"],
             "numpy": np.__version__,
             "h5py": h5py.__version__,
             "pillow": PIL.__version__,
-            "torch": torch.__version__,
         },
         "settings": {"images": count, "size": [WIDTH, HEIGHT], "crop": CROP, "rounds": rounds, "crops": crops},
         "ratio_vs_ram": crop["ram"] / crop["mapped"],

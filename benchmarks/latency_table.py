@@ -7,21 +7,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import random
 import statistics
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from benchmarks.machine import machine
-from jsnas.candidates import TASK_ATTENTIONS
 from jsnas.cost_table import plain_genotype
-from jsnas.genotype import Genotype
 from jsnas.latency import latency_table, machine_name, times_of
 from jsnas.network import JSNet, NetworkSettings
-from jsnas.operations import OPERATIONS
 from jsnas.process import prepare_process
+from trainers.bench import random_genotype
+from trainers.config_file import load_config
 
 
 def main() -> None:
@@ -40,14 +39,8 @@ def main() -> None:
     settings = NetworkSettings(3, 2, options.modules, options.channels)
     with tempfile.TemporaryDirectory() as cache:
         table = latency_table(settings, plain_genotype("sr", 4, 4), device, output_size=size, cache=Path(cache))
-    draw = random.Random(options.seed)
-    operations = [name for name in OPERATIONS if name != "none"]
-    genotypes = [
-        Genotype.from_names(
-            "sr", [draw.choice(operations) for _ in range(6)], [draw.choice(TASK_ATTENTIONS["sr"]) for _ in range(6)]
-        )
-        for _ in range(options.genotypes)
-    ]
+    config, rng = load_config("sr-x2"), np.random.default_rng(options.seed)
+    genotypes = [random_genotype(config, rng) for _ in range(options.genotypes)]
     x = 255 * torch.rand(1, 3, height // 2, width // 2, device=device)
     measured = times_of([(JSNet(genotype, settings).to(device).eval(), x) for genotype in genotypes])
     print(f"{machine_name(device)}; rest {table.rest * 1e3:.1f} ms")

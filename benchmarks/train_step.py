@@ -14,7 +14,7 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,54 @@ from trainers.learning_step import LearningStep, fabric_of
 X2 = Task("sr", scale=2)
 
 
+def packed_photographs(folder: Path) -> H5Images:
+    (folder / "images").mkdir()
+    for index in range(6):
+        write_png(folder / "images" / f"{index:04d}.png", photo(index))
+    pack(folder / "images", folder / "images.h5", X2)
+    return H5Images(folder / "images.h5")
+
+
+def in_turns_with_waits(
+    step: Callable[[tuple[Tensor, Tensor]], None],
+    batches: Iterator[tuple[Tensor, Tensor]],
+    iterations: int,
+    rounds: int,
+    device: torch.device,
+) -> tuple[dict[str, list[float]], list[float], float]:
+    """Seconds of the loop, of its steps alone and of the ceiling; seconds waited for data; the ceiling's operations."""
+    kept = next(batches)
+    for _ in range(WARM_UP + 1 if device.type == "cuda" else 0):
+        step(kept)
+    waits: list[float] = []
+
+    def with_data() -> None:
+        waited = 0.0
+        for _ in range(iterations):
+            start = time.perf_counter()
+            batch = next(batches)
+            waited += time.perf_counter() - start
+            step(batch)
+        waits.append(waited)
+
+    def without_data() -> None:
+        for _ in range(iterations):
+            step(kept)
+
+    large, operations = ceiling(device)
+    times = in_turns({"whole": with_data, "step": without_data, "ceiling": large}, rounds, device)
+    return times, waits[1:], operations  # the first turn does not count
+
+
+def peak_memory(device: torch.device) -> float:
+    """MiB."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
 def measure(
     batch_size: int, patch: int, iterations: int, rounds: int, workers: int, device: torch.device, bf16: bool
 ) -> dict[str, Any]:
@@ -50,47 +98,17 @@ def measure(
         learn(batch, config.train.learning_rate)
 
     with tempfile.TemporaryDirectory() as temporary:
-        folder, h5_path = Path(temporary) / "images", Path(temporary) / "images.h5"
-        folder.mkdir()
-        for index in range(6):
-            write_png(folder / f"{index:04d}.png", photo(index))
-        pack(folder, h5_path, X2)
-        images = H5Images(h5_path)
+        images = packed_photographs(Path(temporary))
         stream = PatchBatches(images, X2, range(len(images)), patch, batch_size, seed=0)
-        on_gpu = device.type == "cuda"
-        loader = iter(patch_loader(stream, 0, (rounds + 2) * iterations + 8, workers, pinned=on_gpu))
-        kept = next(loader)
-        for _ in range(WARM_UP + 1 if on_gpu else 0):
-            step(kept)
-        waits: list[float] = []
-
-        def with_data() -> None:
-            waited = 0.0
-            for _ in range(iterations):
-                start = time.perf_counter()
-                batch = next(loader)
-                waited += time.perf_counter() - start
-                step(batch)
-            waits.append(waited)
-
-        def without_data() -> None:
-            for _ in range(iterations):
-                step(kept)
-
-        large, operations = ceiling(device)
-        calls: dict[str, Callable[[], object]] = {"whole": with_data, "step": without_data, "ceiling": large}
-        times = in_turns(calls, rounds, device)
+        loader = patch_loader(stream, 0, (rounds + 2) * iterations + 8, workers, pinned=device.type == "cuda")
+        times, waits, operations = in_turns_with_waits(step, iter(loader), iterations, rounds, device)
     side = patch * 2
     work = 3 * 2.0 * cost_of(network, (side, side)).multiply_adds * batch_size * iterations
     if device.type == "cuda":
-        memory = torch.cuda.max_memory_allocated(device) / 2**20
         # The host waits for batches while the GPU computes, so the loop with data is held against that without.
         waiting = [max(0.0, 1 - step / whole) for step, whole in zip(times["step"], times["whole"], strict=True)]
     else:
-        import resource
-
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-        waiting = [w / t for w, t in zip(waits[1:], times["whole"], strict=True)]
+        waiting = [w / t for w, t in zip(waits, times["whole"], strict=True)]
     per_second = [iterations / t for t in times["whole"]]
     rate = statistics.median(per_second)
     return {
@@ -110,7 +128,7 @@ def measure(
         "iterations_per_second_range": [min(per_second), max(per_second)],
         "iterations_per_second_without_data": iterations / statistics.median(times["step"]),
         "share_of_ceiling": ratio(times, "ceiling", "whole") * work / operations,
-        "peak_memory_mib": memory,
+        "peak_memory_mib": peak_memory(device),
         "hours_for_1000000_iterations": 1e6 / rate / 3600,
     }
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from any_genotype import genotypes
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_genotype import genotypes
 
 from jsnas import Genotype, InputError, JSNet, NetworkSettings, Task, load_checkpoint, save_checkpoint
 from jsnas.export import export, network_of

@@ -6,31 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from any_genotype import genotypes
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jsnas.attentions import ATTENTIONS
 from jsnas.errors import InputError
 from jsnas.genotype import Genotype, edge_list
-from jsnas.operations import OPERATIONS
 from jsnas.sample import genotype_from_sample, sample_from_genotype
-
-
-@st.composite
-def graphs(draw: st.DrawFn, names: list[str], empty: bool = True) -> tuple[tuple[tuple[int, int], str], ...]:
-    nodes = draw(st.integers(1 if empty else 2, 6))
-    chosen = []
-    for j in range(1, nodes):
-        inputs = draw(st.sets(st.integers(0, j - 1), min_size=1))
-        chosen += [((i, j), draw(st.sampled_from(names))) for i in sorted(inputs)]
-    return tuple(chosen)
-
-
-@st.composite
-def genotypes(draw: st.DrawFn) -> Genotype:
-    task = draw(st.sampled_from(["sr", "denoise", "deblock"]))
-    scale = draw(st.sampled_from([None, 2, 3, 4])) if task == "sr" else None
-    return Genotype(task, draw(graphs(list(OPERATIONS))), draw(graphs(list(ATTENTIONS))), scale)
 
 
 @given(genotypes())

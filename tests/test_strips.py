@@ -10,28 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from small_network import small
 
 from jsnas.errors import InputError
 from jsnas.fast.inference.network import fast_network
-from jsnas.genotype import Genotype
 from jsnas.metrics import quantize
-from jsnas.network import JSNet, NetworkSettings
 from jsnas.restore import restore_array
 from jsnas.strips import restore_pixels
 
 CPU = torch.device("cpu")
-
-
-def small(task: str, attention: str) -> JSNet:
-    torch.manual_seed(0)
-    edges = ((0, 1), (0, 2), (1, 2))
-    genotype = Genotype(
-        task,
-        tuple((edge, "rdb_shallow") for edge in edges),
-        tuple((edge, attention) for edge in edges),
-        2 if task == "sr" else None,
-    )
-    return JSNet(genotype, NetworkSettings(3 if task == "sr" else 1, 2 if task == "sr" else 1, 2, 16, 8)).eval()
 
 
 @pytest.mark.parametrize("attention", ["esa", "ca", "cca"])

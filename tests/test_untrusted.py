@@ -12,9 +12,7 @@ import yaml
 from safetensors.torch import safe_open, save_file
 
 from jsnas import Genotype, InputError, JSNet, NetworkSettings, Task, load_checkpoint, save_checkpoint
-from jsnas.attentions import ATTENTIONS
 from jsnas.genotype import edge_list, edge_name
-from jsnas.operations import OPERATIONS
 from trainers.cli import main
 
 CODE = (
@@ -138,12 +136,3 @@ def test_names_are_shown_and_not_obeyed_by_the_terminal(capsys: pytest.CaptureFi
     assert main(["cost", "\x1b[2Jgone\nline"]) == 2
     said = capsys.readouterr().err
     assert "\\x1b[2Jgone\\nline" in said and said.count("\n") == 1
-
-
-@pytest.fixture(autouse=True)
-def _known_blocks():
-    before = [(blocks, dict(blocks)) for blocks in (OPERATIONS, ATTENTIONS)]
-    yield
-    for blocks, content in before:
-        blocks.clear()
-        blocks.update(content)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_images import write_png16
+from png16 import write_png16
 
 from jsnas.data.pictures import Picture, read_picture, write_picture
 from jsnas.errors import InputError

@@ -16,8 +16,6 @@ from jsnas.fast.cuda_graph import WARM_UP, RecordedStep, measured_convolutions
 
 on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="records CUDA graphs")
 
-Step = Callable[[Tensor], tuple[Tensor, ...]]
-
 
 class Forked(nn.Module):
     """Two branches that read one map, of which one reads the other's end."""

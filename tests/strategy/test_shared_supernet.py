@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from test_pc_darts import Batches, ToySpace, run_toy
 from torch import Tensor, nn
+from toy_search import Batches, ToySpace, run_toy
 
 from jsnas.strategy import PartialChannelDARTS, PartialChannelSettings
 from jsnas.strategy.choices import block_choice

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_strips import small
+from small_network import small
 
 from jsnas.errors import InputError
 from jsnas.metrics import quantize

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tiny_runs import metrics_of
 
 from jsnas.cost import cost_of
 from jsnas.errors import InputError
@@ -52,7 +53,7 @@ def test_a_target_is_kept_by_what_is_tried(tiny_config, tmp_path: Path, name: st
     genotype = search(config, tmp_path / "run")
     assert parameters(config, genotype) <= target
     if name != "random_oneshot":
-        lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+        lines = metrics_of(tmp_path / "run")
         assert len(lines) == 3 and all(line["parameters"] <= target for line in lines)
 
 
@@ -65,7 +66,7 @@ def test_a_weight_is_part_of_the_objective_of_trials(tiny_config, tmp_path: Path
         **CHEAP,
     )
     genotype = search(config, tmp_path / "run")
-    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    lines = metrics_of(tmp_path / "run")
     cheapest = min(lines, key=lambda line: line["multiply_adds"])
     assert cheapest["genotype"] == " ".join(name for _, name in (*genotype.operations, *genotype.attentions))
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from tiny_runs import metrics_of, run
 
 from jsnas import Genotype, load_checkpoint
 from trainers.catalogue import STRATEGIES
@@ -22,11 +23,6 @@ from trainers.cli import main
 @pytest.fixture(scope="module")
 def folder(tiny: Path) -> Path:
     return tiny
-
-
-def run(folder: Path, command: str, out: str, *more: str) -> int:
-    config = ["--config", str(folder / "tiny.yaml"), "--data", str(folder / "data.h5"), "--out", str(folder / out)]
-    return main([command, *config, *more])
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +42,7 @@ def test_a_search_leaves_its_run_folder(searched: Path) -> None:
     assert (genotype.task, genotype.scale) == ("sr", 2)
     assert len(genotype.operations) == 3 and len(genotype.attentions) == 1
     assert "none" not in [name for _, name in genotype.operations]
-    lines = [json.loads(line) for line in (searched / "metrics.jsonl").read_text().splitlines()]
+    lines = metrics_of(searched)
     assert [line["iteration"] for line in lines] == [2, 4, 6, 8]
     assert [line["phase"] for line in lines] == ["warm-up", "search", "search", "search"]
     assert all("psnr_db" in line for line in lines if line["iteration"] % 4 == 0)
@@ -60,7 +56,7 @@ def test_a_search_leaves_its_run_folder(searched: Path) -> None:
 def test_a_training_leaves_a_checkpoint_that_evaluates_and_restores(folder: Path, trained: Path) -> None:
     network = load_checkpoint(trained / "checkpoint.safetensors")
     assert network.metadata["metrics"]["iteration"] in (4, 8)
-    lines = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    lines = metrics_of(trained)
     assert [line["learning_rate"] for line in lines] == [2e-4, 2e-4, 1e-4, 1e-4]
     checkpoint = str(trained / "checkpoint.safetensors")
     assert main(["evaluate", checkpoint, str(folder / "images"), "--json", str(folder / "figures.json")]) == 0

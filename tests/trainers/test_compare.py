@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 
 import pytest
+from tiny_runs import metrics_of
 
 from jsnas.errors import InputError
 from trainers.compare import Comparison, compare, comparison_table
@@ -27,10 +27,7 @@ def test_every_strategy_gets_the_same_iterations(tiny_config, tmp_path: Path) ->
     comparisons = compare(tiny_config(search__trial_iter=2), ["pc_darts", "random"], budget=6, seeds=2, out=out)
     assert [c.strategy for c in comparisons] == ["pc_darts", "random"]
     assert all(len(c.psnr_db) == 2 and all(5 < p < 45 for p in c.psnr_db) for c in comparisons)
-    lines = {
-        name: [json.loads(line) for line in (out / f"{name}-1" / "search" / "metrics.jsonl").read_text().splitlines()]
-        for name in ("pc_darts", "random")
-    }
+    lines = {name: metrics_of(out / f"{name}-1" / "search") for name in ("pc_darts", "random")}
     assert lines["pc_darts"][-1]["iteration"] == 6
     assert lines["random"][-1]["iteration"] == 3  # trials of 2 iterations each
     # The warm-up is a quarter of the search, as in the config (1 of 4).

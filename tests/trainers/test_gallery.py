@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tiny_runs import metrics_of
 
 from jsnas.conventions import preset
 from jsnas.data.h5 import H5Images
@@ -44,7 +45,7 @@ def test_a_training_leaves_its_validation_images_with_scores(runs: Path) -> None
     convention = preset(images.task)
     assert entry["psnr_db"] == pytest.approx(convention.score(restored, truth, 2).psnr_db, abs=1e-6)
     assert entry["psnr_input_db"] == pytest.approx(convention.score(before, truth, 2).psnr_db, abs=1e-6)
-    best = max(json.loads(line).get("psnr_db", 0) for line in (run / "metrics.jsonl").read_text().splitlines())
+    best = max(line.get("psnr_db", 0) for line in metrics_of(run))
     assert entry["psnr_db"] == pytest.approx(best, abs=1e-6)
     page = (run / "report.html").read_text()
     assert "Restored images" in page and f"ours</b> {entry['psnr_db']:.2f} dB" in page
@@ -67,7 +68,7 @@ def test_tensorboard_has_the_curves_and_the_pictures(runs: Path) -> None:
 
 
 def test_the_search_writes_its_learning_rates(runs: Path) -> None:
-    lines = [json.loads(line) for line in (runs / "search" / "metrics.jsonl").read_text().splitlines()]
+    lines = metrics_of(runs / "search")
     assert {(line["learning_rate"], line["architecture_learning_rate"]) for line in lines} == {(1e-4, 1e-3)}
     page = (runs / "search" / "report.html").read_text()
     assert "Learning rate of the search" in page and "record no learning rate" not in page

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 import warnings
 from pathlib import Path
 
 import pytest
 import torch
+from tiny_runs import metrics_of
 
 from jsnas.genotype import Genotype
 from jsnas.strategy.alternating import DifferentiableStrategy
@@ -51,14 +51,7 @@ def collapsing(tiny_config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             **more,
         )
 
-    yield make
-    from jsnas.operations import OPERATIONS
-
-    OPERATIONS.pop("Noise", None)
-
-
-def lines(out: Path) -> list[dict]:
-    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return make
 
 
 def test_shares_and_entropies_by_hand() -> None:
@@ -79,7 +72,7 @@ def test_shares_and_entropies_by_hand() -> None:
 def test_a_search_made_to_collapse_is_seen(collapsing, tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="operations derived are skip connections"):
         search(collapsing("warn"), tmp_path / "run")
-    written = lines(tmp_path / "run")
+    written = metrics_of(tmp_path / "run")
     assert written[-1]["iteration"] == 16 and written[-1]["skip_share/operation"] == 1
     assert written[-1]["entropy/operation"] < written[0]["entropy/operation"]
 
@@ -87,19 +80,19 @@ def test_a_search_made_to_collapse_is_seen(collapsing, tmp_path: Path) -> None:
 def test_stop_ends_with_the_last_genotype_within_the_limit(collapsing, tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="the search stops"):
         genotype = search(collapsing("stop"), tmp_path / "run")
-    written = lines(tmp_path / "run")
+    written = metrics_of(tmp_path / "run")
     assert written[-1]["iteration"] < 16
     assert skip_shares(genotype)["operation"] <= 0.8
     healthy = [line for line in written if line["phase"] == "search" and line["skip_share/operation"] <= 0.8]
     assert healthy[-1]["genotype"] == " ".join(name for _, name in (*genotype.operations, *genotype.attentions))
     assert search(collapsing("stop"), tmp_path / "run", resume=True) == genotype  # it is done
-    assert lines(tmp_path / "run") == written
+    assert metrics_of(tmp_path / "run") == written
 
 
 def test_rollback_goes_back_and_halves_the_step(collapsing, tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="goes back"):
         search(collapsing("rollback"), tmp_path / "run")
-    written = lines(tmp_path / "run")
+    written = metrics_of(tmp_path / "run")
     assert written[-1]["iteration"] == 16 and written[-1]["rollbacks"] >= 1
     from trainers.state import load_newest_state
 

@@ -91,7 +91,7 @@ def own_config(tiny_config, **more):
     )
 
 
-def forget(package: Path) -> None:
+def forget() -> None:
     for table in (OPERATIONS, ATTENTIONS):
         for name in ("GhostBlock", "MeanGate"):
             table.pop(name, None)
@@ -131,7 +131,7 @@ def test_from_search_to_every_form_of_the_result(tiny_config, tmp_path: Path, pa
 
 def test_a_short_name_is_never_imported_by_itself(tiny_config, tmp_path: Path, package: Path) -> None:
     search(own_config(tiny_config), tmp_path / "run")
-    forget(package)
+    forget()
     with pytest.raises(InputError, match=r"--plugin package\.module:Class") as error:
         network_of(str(tmp_path / "run"))
     assert "'GhostBlock'" in str(error.value)
@@ -142,7 +142,7 @@ def test_a_short_name_is_never_imported_by_itself(tiny_config, tmp_path: Path, p
 
 def test_training_knows_the_plugins_of_its_config(tiny_config, tmp_path: Path, package: Path) -> None:
     search(own_config(tiny_config), tmp_path / "run")
-    forget(package)
+    forget()
     plugins = ["my_package.blocks:GhostBlock", "my_package.blocks:MeanGate"]
     config = tiny_config(
         train={"genotype": str(tmp_path / "run"), "total_iter": 2},
@@ -186,7 +186,7 @@ def test_command_line_walk_through(package: Path, tmp_path: Path, tiny_config, c
     shown = capsys.readouterr()
     assert "the shape must stay" in shown.out and "has 1 fault" in shown.err
     search(own_config(tiny_config), tmp_path / "run")
-    forget(package)
+    forget()
     capsys.readouterr()
     assert main(["cost", str(tmp_path / "run"), "--size", "64x64"]) == 2
     assert "--plugin" in capsys.readouterr().err

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tiny_runs import run
 
 from jsnas import load_checkpoint
 from jsnas.cost import cost_of
@@ -20,11 +21,6 @@ from trainers.report import LiveReport, write_report
 from trainers.run_record import command
 
 REFRESH = 'http-equiv="refresh"'
-
-
-def run(folder: Path, kind: str, out: str, *more: str) -> int:
-    config = ["--config", str(folder / "tiny.yaml"), "--data", str(folder / "data.h5"), "--out", str(folder / out)]
-    return main([kind, *config, *more])
 
 
 @pytest.fixture(scope="module")

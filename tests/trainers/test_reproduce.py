@@ -18,7 +18,7 @@ from jsnas.errors import InputError
 from jsnas.network import JSNet
 from jsnas.paper import find_cell, tables, variants
 from jsnas.task import Task
-from trainers.certificate import AS_PUBLISHED, DataRecord, judge
+from trainers.paper_certificate import AS_PUBLISHED, DataRecord, judge
 from trainers.reproduce import KNOWN_DATA, reproduce
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from pathlib import Path
 
 import pytest
 import torch
+from tiny_runs import metrics_of
 
 from jsnas.errors import InputError
 from jsnas.export import network_of
@@ -23,10 +23,6 @@ NAMES = [
     pytest.param(n, marks=pytest.mark.skipif(n in ("enas", "rl") and not HAS_RL, reason="needs jsnas[rl]"))
     for n in STRATEGIES
 ]
-
-
-def lines(out: Path) -> list[dict]:
-    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
 
 
 def same(a: object, b: object) -> bool:
@@ -49,7 +45,7 @@ def test_each_strategy_ends_in_a_genotype_whose_network_runs(tiny_config, tmp_pa
     network = network_of(str(out)).eval()
     with torch.no_grad():
         assert network(torch.rand(1, 3, 17, 19)).shape == (1, 3, 34, 38)
-    psnrs = [line["psnr_db"] for line in lines(out) if "psnr_db" in line]
+    psnrs = [line["psnr_db"] for line in metrics_of(out) if "psnr_db" in line]
     assert len(psnrs) == 2 and all(5 < p < 45 for p in psnrs)
 
 
@@ -58,7 +54,7 @@ def test_one_seed_gives_one_search(tiny_config, tmp_path: Path, name: str) -> No
     config = tiny_config(strategy={"name": name})
     found = [search(config, tmp_path / folder) for folder in ("a", "b")]
     assert found[0] == found[1]
-    assert lines(tmp_path / "a") == lines(tmp_path / "b")
+    assert metrics_of(tmp_path / "a") == metrics_of(tmp_path / "b")
 
 
 @pytest.mark.parametrize("name", ["darts", "gumbel_darts", "proxyless", "random_oneshot"])
@@ -97,20 +93,20 @@ def test_a_resumed_multi_trial_search_trains_no_trial_twice(
     search(tiny_config(search__max_trials=2, strategy=strategy), tmp_path / "cut")
     assert search(tiny_config(search__max_trials=4, strategy=strategy), tmp_path / "cut", resume=True) == whole
     assert len(trained) == 8
-    assert [line["genotype"] for line in lines(tmp_path / "cut")] == [
-        line["genotype"] for line in lines(tmp_path / "whole")
+    assert [line["genotype"] for line in metrics_of(tmp_path / "cut")] == [
+        line["genotype"] for line in metrics_of(tmp_path / "whole")
     ]
 
 
 def test_a_multi_trial_search_keeps_the_best_of_its_trials(tiny_config, tmp_path: Path) -> None:
     genotype = search(tiny_config(strategy={"name": "random"}, search__max_trials=3), tmp_path / "run")
-    best = max(lines(tmp_path / "run"), key=lambda line: line["psnr_db"])
+    best = max(metrics_of(tmp_path / "run"), key=lambda line: line["psnr_db"])
     assert best["genotype"] == " ".join(name for _, name in (*genotype.operations, *genotype.attentions))
 
 
 def test_random_one_shot_compares_candidates_and_keeps_the_best(tiny_config, tmp_path: Path) -> None:
     genotype = search(tiny_config(strategy={"name": "random_oneshot"}, search__max_trials=4), tmp_path / "run")
-    compared = [line for line in lines(tmp_path / "run") if line["phase"] == "candidate"]
+    compared = [line for line in metrics_of(tmp_path / "run") if line["phase"] == "candidate"]
     assert len({line["genotype"] for line in compared}) == 4
     best = max(compared, key=lambda line: line["candidate_psnr_db"])
     assert best["genotype"] == " ".join(name for _, name in (*genotype.operations, *genotype.attentions))
@@ -131,7 +127,7 @@ def test_a_trial_that_fails_does_not_end_the_search(tiny_config, tmp_path: Path,
     monkeypatch.setattr(recipe, "run_trial", failing_once)
     with pytest.warns(UserWarning, match="Trial 1 failed"):
         search(tiny_config(strategy={"name": "random"}, search__max_trials=2), tmp_path / "run")
-    first, second = lines(tmp_path / "run")
+    first, second = metrics_of(tmp_path / "run")
     assert "nan" in first["failed"] and "psnr_db" in second
 
 

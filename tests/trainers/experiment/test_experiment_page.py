@@ -18,16 +18,12 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from websockets.sync.client import connect
-
-from jsnas.data.pack import pack
-from jsnas.task import Task
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [
@@ -63,14 +59,6 @@ CONFIG: dict[str, Any] = {
 }
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
-
-
-@pytest.fixture(scope="module")
-def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = Path(str(resources.files("skimage") / "data"))
-    path = tmp_path_factory.mktemp("data") / "photographs.h5"
-    pack([folder / f"{n}.png" for n in ("astronaut", "camera", "coins", "brick")], path, Task("sr", 2))
-    return path
 
 
 @pytest.fixture(scope="module")

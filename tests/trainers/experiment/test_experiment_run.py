@@ -11,17 +11,15 @@ import subprocess
 import sys
 import time
 import urllib.request
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 import yaml
+from processes import alive
 
-from jsnas.data.pack import pack
 from jsnas.genotype import Genotype
-from jsnas.task import Task
 from trainers.cli import main
 
 SMALL: dict[str, Any] = {
@@ -44,14 +42,6 @@ SMALL: dict[str, Any] = {
     "logger": {"print_freq": 3, "save_checkpoint_freq": 3, "tensorboard": False},
     "experiment": {"port": 0},
 }
-
-
-@pytest.fixture(scope="module")
-def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = Path(str(resources.files("skimage") / "data"))
-    path = tmp_path_factory.mktemp("data") / "photographs.h5"
-    pack([folder / f"{n}.png" for n in ("astronaut", "camera", "coins", "brick")], path, Task("sr", 2))
-    return path
 
 
 @pytest.fixture
@@ -106,13 +96,6 @@ class Command:
         raise AssertionError("no trial was started")
 
 
-def _alive(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
 def test_a_trial_is_killed_the_experiment_interrupted_resumed_and_viewed(tmp_path: Path, config: Path) -> None:
     out, log = tmp_path / "out", tmp_path / "log.txt"
     words = ["--search.budget", "parameters", "--search.budget_target", "1e6", "--max-trials", "3"]
@@ -125,7 +108,7 @@ def test_a_trial_is_killed_the_experiment_interrupted_resumed_and_viewed(tmp_pat
         assert len(pids) >= 4  # Node, the tuner, the trial and its worker
         command.process.send_signal(signal.SIGINT)
         assert command.process.wait(60) == 130
-    assert not [pid for pid in pids if _alive(pid)]
+    assert not [pid for pid in pids if alive(pid)]
     before = {trial["number"]: trial for trial in json.loads((out / "experiment.json").read_text())["trials"]}
     assert before[0]["status"] == "FAILED"
     assert "SIGKILL" in before[0]["reason"]
@@ -154,7 +137,7 @@ def test_a_trial_is_killed_the_experiment_interrupted_resumed_and_viewed(tmp_pat
         pids = [process.pid for process in command.processes()]
         command.process.send_signal(signal.SIGINT)
         assert command.process.wait(60) == 0
-    assert not [pid for pid in pids if _alive(pid)]
+    assert not [pid for pid in pids if alive(pid)]
     assert files == {path: path.read_bytes() for path in out.glob("*.json")}
 
 

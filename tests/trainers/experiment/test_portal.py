@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 import pytest
 from nni.experiment.config import AlgorithmConfig, ExperimentConfig
+from processes import alive
 
 from jsnas.errors import InputError
 from trainers.experiment.portal import Portal, usable_port
@@ -204,7 +205,7 @@ def test_stopping_leaves_no_process(tmp_path: Path) -> None:
     processes = portal.processes()
     assert len(processes) >= 4  # Node, the tuner, the trial and its child
     portal.stop()
-    assert not any(_alive(process.pid) for process in processes)
+    assert not any(alive(process.pid) for process in processes)
     assert portal.processes() == []
     with pytest.raises(InputError, match="did not answer"):
         portal.status()
@@ -222,14 +223,7 @@ def test_stopping_finds_the_trials_of_a_manager_that_was_killed(tmp_path: Path) 
     with pytest.raises(InputError, match="did not answer"):
         portal.status()
     portal.stop()
-    assert not any(_alive(process.pid) for process in processes)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE  # one that nobody has collected yet
-    except psutil.NoSuchProcess:
-        return False
+    assert not any(alive(process.pid) for process in processes)
 
 
 _STARTER = """
@@ -261,10 +255,10 @@ def test_the_manager_stops_when_its_starter_is_killed(tmp_path: Path) -> None:
         starter.send_signal(signal.SIGKILL)
     try:
         end = time.monotonic() + 45
-        while _alive(node):
+        while alive(node):
             assert time.monotonic() < end, "the manager outlived its starter"
             time.sleep(0.5)
     finally:  # the trial's child is the trial's own business where nobody is left to look for it
         for pid in pids:
-            if _alive(pid):
+            if alive(pid):
                 psutil.Process(pid).kill()
