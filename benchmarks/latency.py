@@ -23,8 +23,8 @@ from torch import Tensor
 
 from benchmarks.machine import ceiling, in_turns, machine, ratio
 from jsnas.cost import cost_of
-from jsnas.export import network_of
 from jsnas.fast.inference.network import fast_network
+from jsnas.lookup import network_of
 from jsnas.network import JSNet
 from jsnas.process import prepare_process
 

@@ -28,8 +28,8 @@ from jsnas.data.h5 import H5Images
 from jsnas.data.images import write_png
 from jsnas.data.pack import pack
 from jsnas.data.patches import PatchBatches, patch_loader
-from jsnas.export import network_of
 from jsnas.fast.cuda_graph import WARM_UP
+from jsnas.lookup import network_of
 from jsnas.process import prepare_process
 from jsnas.task import Task
 from trainers.config_file import load_config

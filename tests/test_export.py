@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jsnas import Genotype, InputError, JSNet, NetworkSettings, Task, load_checkpoint, save_checkpoint
-from jsnas.export import export, network_of
+from jsnas.export import export
+from jsnas.lookup import network_of
 from jsnas.source import source_of
 
 ALONE = """

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from jsnas.export import network_of
 from jsnas.fast.gated_sum import EdgeTerm, WideGate, gated_sums
 from jsnas.fast.inference.network import fast_network
+from jsnas.lookup import network_of
 from jsnas.native import gated_sum as native
 from jsnas.native import library
 from jsnas.native.library import compiled, last

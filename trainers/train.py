@@ -20,8 +20,8 @@ from torch import Tensor
 from jsnas.checkpoint import load_checkpoint, save_checkpoint
 from jsnas.data.patches import PatchBatches, dead_workers_reported, patch_loader
 from jsnas.errors import InputError
-from jsnas.export import network_of
 from jsnas.genotype import Genotype
+from jsnas.lookup import network_of
 from jsnas.network import JSNet, NetworkSettings
 from trainers.config import Config
 from trainers.gallery import Gallery

@@ -17,7 +17,6 @@ from jsnas.errors import InputError
 from jsnas.genotype import EXCLUDED
 from jsnas.network import EdgeSum
 from jsnas.sample import ATTENTION, OPERATION
-from jsnas.strategy.alternating import heaviest
 from jsnas.strategy.choices import NodeSum
 from jsnas.strategy.nni_api import (
     BaseSuperNetModule,
@@ -54,14 +53,6 @@ class MixedEdge(DifferentiableMixedLayer):
         """The candidates' weights, summing to 1."""
         weights: Tensor = self._softmax(self.logits())
         return weights
-
-    def best(self) -> str:
-        """Name of the heaviest candidate other than ``none``."""
-        return heaviest(self.names, self._arch_alpha)
-
-    def export(self, memo: dict[str, Any]) -> dict[str, Any]:
-        """The label and its winner; nothing for a label already there."""
-        return {} if self.label in memo else {self.label: self.best()}
 
 
 class PartialChannelEdge(MixedEdge):
@@ -217,11 +208,8 @@ class WeightedNode(BaseSuperNetModule):
         return {}
 
     def export(self, memo: dict[str, Any]) -> dict[str, Any]:
-        """The strongest inputs in order, where some are dropped."""
-        if self.kept is None or self.label in memo:
-            return {}
-        strongest = torch.argsort(self._arch_beta.detach(), descending=True, stable=True)[: self.kept]
-        return {self.label: sorted(strongest.tolist())}
+        """Nothing: which inputs are kept depends on the edges, so that ``PartialChannelModule.export`` says it."""
+        return {}
 
     def export_probs(self, memo: dict[str, Any]) -> dict[str, Any]:
         """Weight of each input."""

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from jsnas.export import network_of
 from jsnas.fast.end import FastEnd
+from jsnas.lookup import network_of
 from jsnas.network import NetworkSettings, RestorationNetwork
 
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from toy_search import Toy, run_toy
 
 from jsnas.errors import InputError
-from jsnas.export import inherit_weights
 from jsnas.genotype import Genotype
+from jsnas.inheritance import inherit_weights
 from jsnas.network import JSNet
 from jsnas.sample import genotype_from_sample
 from jsnas.strategy import PartialChannelDARTS, PartialChannelSettings
@@ -21,6 +21,7 @@ from jsnas.strategy.choices import block_choice
 from jsnas.strategy.gradients import first_order, second_order
 from jsnas.strategy.nni_api import LayerChoice, ModelSpace
 from jsnas.strategy.partial_channel import MixedAttention, MixedEdge, PartialChannelEdge, WeightedNode
+from jsnas.strategy.pc_darts import PartialChannelModule
 from search_spaces import AttentionSearchSpace, JointSearchSpace, OperationSearchSpace
 
 
@@ -146,7 +147,9 @@ def test_none_takes_part_and_never_wins() -> None:
     with torch.no_grad():
         edge._arch_alpha.copy_(torch.tensor([5.0, 0, 0, 1, 0, 0, 0]))
     assert edge.names[0] == "none" and edge.weights()[0] > 0.9
-    assert edge.export({}) == {"operation_0_1": "rdb_sep"}
+    module = PartialChannelModule(Toy(), PartialChannelSettings(), list)
+    module.training_module.set_model(space)
+    assert module.export()["operation_0_1"] == "rdb_sep"
 
 
 # --- one wiring ------------------------------------------------------------------------------------------------
@@ -299,7 +302,7 @@ def test_settings_out_of_range_are_refused(values: dict[str, object], sentence: 
 
 
 def test_genotype_of_a_fresh_supernet_names_every_edge() -> None:
-    module = AlternatingModule(Toy(), PartialChannelSettings(), list)
+    module = PartialChannelModule(Toy(), PartialChannelSettings(), list)
     module.training_module.set_model(supernet(inputs=2))
     genotype = genotype_from_sample(module.export(), "sr", 2)
     assert isinstance(genotype, Genotype)

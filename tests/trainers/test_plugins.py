@@ -16,8 +16,9 @@ from jsnas.candidates import register_plugin, resolve_operations
 from jsnas.checkpoint import load_checkpoint, save_checkpoint
 from jsnas.cost import cost_of, parameters_of
 from jsnas.errors import InputError
-from jsnas.export import export, network_of
+from jsnas.export import export
 from jsnas.genotype import Genotype
+from jsnas.lookup import network_of
 from jsnas.network import JSNet
 from jsnas.operations import OPERATIONS
 from jsnas.report.module_svg import draw_genotype

@@ -10,8 +10,8 @@ import torch
 from tiny_runs import metrics_of
 
 from jsnas.errors import InputError
-from jsnas.export import network_of
 from jsnas.genotype import Genotype
+from jsnas.lookup import network_of
 from trainers.catalogue import MULTI_TRIAL, STRATEGIES
 from trainers.search import search
 from trainers.space import build_space

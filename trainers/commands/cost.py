@@ -19,7 +19,7 @@ def _cost(words: Sequence[str]) -> None:
     parser.add_argument("--json", type=path_of, help="file for the figures")
     options = parser.parse_args(words)
     from jsnas.cost import cost_of
-    from jsnas.export import network_of
+    from jsnas.lookup import network_of
 
     size = re.fullmatch(r"(\d{1,6})x(\d{1,6})", options.size)
     if not size:

@@ -14,7 +14,7 @@ def _draw(words: Sequence[str]) -> None:
     parser.add_argument("out", type=path_of, help="file to write (.svg, .png or .pdf)")
     parser.add_argument("--against", help="a second genotype; differences are marked")
     options = parser.parse_args(words)
-    from jsnas.export import network_of
+    from jsnas.lookup import network_of
     from jsnas.report.module_svg import draw_comparison, draw_genotype
     from jsnas.report.picture_files import write_picture
 

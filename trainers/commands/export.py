@@ -21,7 +21,8 @@ def _export(words: Sequence[str]) -> None:
     )
     parser.add_argument("--layout", default="jsnas", help="jsnas (default), or basicsr for a .pth with params_ema")
     options = parser.parse_args(words)
-    from jsnas.export import export, network_of
+    from jsnas.export import export
+    from jsnas.lookup import network_of
 
     check_output(options.out, "network")
     network = network_of(options.source, options.task, options.scale, options.modules)

@@ -27,8 +27,8 @@ from nni.runtime.trial_command_channel import get_default_trial_command_channel
 from jsnas.cost import cost_of
 from jsnas.data.atomic import atomic_file
 from jsnas.errors import InputError
-from jsnas.export import network_of
 from jsnas.genotype import Genotype
+from jsnas.lookup import network_of
 from jsnas.process import prepare_process
 from jsnas.sample import genotype_from_sample
 from trainers.config import Config
