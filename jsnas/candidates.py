@@ -92,6 +92,11 @@ def unknown_block(kind: str, name: str) -> InputError:
     return InputError(f"{str(error)[:-1]}, or if it is a plug-in's, name its class with --plugin package.module:Class.")
 
 
+def is_ours(block: type[nn.Module]) -> bool:
+    """Whether a block's class is one of jsnas; a plug-in's stands in the same tables."""
+    return block.__module__.partition(".")[0] == "jsnas"
+
+
 def import_block(kind: str, path: str) -> BlockClass:
     """The class that ``package.module:Class`` names.
 

@@ -6,6 +6,7 @@ overlap, and are what ONNX Runtime can do.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -71,6 +72,7 @@ class TileRestorer:
     def __init__(self, network: JSNet, tiling: Tiling, device: torch.device | None) -> None:
         """``device``: where torch computes; ``None`` for ONNX Runtime."""
         self._network, self._tiling = network, tiling
+        self._one_at_a_time = threading.Lock()  # the tile network knows which tile it is at
         self._tiles: TileNetwork = tile_network(network)
         self._compute: Compute
         if device is None:
@@ -94,15 +96,16 @@ class TileRestorer:
         def write(row: int, column: int, chunk: npt.NDArray[np.float32]) -> None:
             result[row : row + chunk.shape[0], column : column + chunk.shape[1]] = quantize(chunk, top)
 
-        restore_in_tiles(
-            self._tiles,
-            self._compute,
-            lq,
-            self._tiling,
-            self._network.smallest_input,
-            write,
-            None if progress is None else lambda done, total: progress(done / total),
-        )
+        with self._one_at_a_time:
+            restore_in_tiles(
+                self._tiles,
+                self._compute,
+                lq,
+                self._tiling,
+                self._network.smallest_input,
+                write,
+                None if progress is None else lambda done, total: progress(done / total),
+            )
         return result
 
 

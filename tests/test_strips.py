@@ -11,10 +11,14 @@ import numpy as np
 import pytest
 import torch
 from small_network import small
+from torch import Tensor, nn
 
 from jsnas.errors import InputError
 from jsnas.fast.inference.network import fast_network
+from jsnas.genotype import Genotype
 from jsnas.metrics import quantize
+from jsnas.network import JSNet, NetworkSettings
+from jsnas.operations import OPERATIONS
 from jsnas.restore import restore_array
 from jsnas.strips import restore_pixels
 
@@ -50,12 +54,37 @@ def test_shapes_are_refused() -> None:
         restore_pixels(fast, np.zeros((14, 20, 3), np.uint8), CPU)
 
 
+class ColumnMeans(nn.Module):
+    """Somebody else's block, which is not the same along rows and columns."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x - x.mean(2, keepdim=True) / 2
+
+
+def test_plug_ins_in_wide_images_are_never_turned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jsnas.fast.inference.network.LARGE_IMAGE", 1)
+    monkeypatch.setattr("jsnas.strips.LARGE_IMAGE", 1)
+    monkeypatch.setitem(OPERATIONS, "ColumnMeans", ColumnMeans)  # as ``register_plugin`` does
+    torch.manual_seed(0)
+    genotype = Genotype("sr", (((0, 1), "ColumnMeans"),), (((0, 1), "esa"),), 2)
+    network = JSNet(genotype, NetworkSettings(3, 2, 1, 16, 8)).eval()
+    lq = np.random.default_rng(0).integers(0, 256, (40, 90, 3), np.uint8)
+    expected = quantize(restore_array(network, lq, CPU)).astype(int)
+    fast = fast_network(network)
+    assert fast.columns is None
+    assert np.abs(restore_pixels(fast, lq, CPU).astype(int) - expected).max() <= 1
+
+
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="reads the peak memory from /proc")
 def test_memory_does_not_grow_with_the_height() -> None:
     script = """
 import sys, numpy as np, torch
 torch.set_num_threads(1)
 from jsnas.fast.inference.network import fast_network
+from jsnas.genotype import Genotype
 from jsnas.network import JSNet, NetworkSettings
 from jsnas.genotype import Genotype
 from jsnas.strips import restore_pixels

@@ -16,7 +16,7 @@ import torch
 
 from jsnas.attentions import ATTENTIONS
 from jsnas.bench import Bench, Row
-from jsnas.candidates import register_plugin
+from jsnas.candidates import is_ours, register_plugin
 from jsnas.cost import cost_of
 from jsnas.errors import DivergedError, InputError
 from jsnas.genotype import EXCLUDED, Genotype, edge_list
@@ -69,7 +69,7 @@ def _own_blocks(config: Config) -> dict[str, str]:
     found = operations | attentions
     for name in map(register_plugin, config.plugins):
         found[name] = OPERATIONS.get(name) or ATTENTIONS[name]
-    own = {name: block for name, block in found.items() if block.__module__.partition(".")[0] != "jsnas"}
+    own = {name: block for name, block in found.items() if not is_ours(block)}
     return {name: hashlib.sha256(inspect.getsource(block).encode()).hexdigest()[:12] for name, block in own.items()}
 
 

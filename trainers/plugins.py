@@ -14,6 +14,7 @@ from jsnas.candidates import (
     ALL_OPERATIONS,
     TASK_ATTENTIONS,
     BlockClass,
+    is_ours,
     register_plugin,
     resolve_attentions,
     resolve_operations,
@@ -83,5 +84,5 @@ def try_blocks_of(genotype: Genotype, network: NetworkSettings, config: Config) 
 
 
 def _try(kind: str, name: str, block: BlockClass, channels: Sequence[int], config: Config) -> None:
-    if not block.__module__.startswith("jsnas."):
+    if not is_ours(block):
         refuse_faulty(kind, name, block, channels, config.datasets.patch_size)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from jsnas.branches import reads
+from jsnas.fast.once import once_differentiable
 
 _VALUES = 2048  # of a map in a program
 MOST_WIDE = 2  # wide gates that the kernels take
@@ -56,6 +57,7 @@ class GatedEdge(torch.autograd.Function):
         return y
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
         """All gradients."""
         from jsnas.fast import gated_edge_kernels as kernels

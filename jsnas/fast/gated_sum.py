@@ -18,6 +18,7 @@ from torch import Tensor
 
 from jsnas.fast.gated_edge import MOST_WIDE, GatedEdge, has_triton
 from jsnas.fast.native_gated_sum import NativeGatedSum, grouped, kinds_of, suits
+from jsnas.fast.once import once_differentiable
 from jsnas.fast.same_size import conv_same_size, point_dilation
 from jsnas.native.library import last
 
@@ -132,6 +133,7 @@ class _Gated(torch.autograd.Function):
         return y
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
         dy = last(outputs[0])
         x, *others = ctx.saved_tensors

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from jsnas.fast.once import once_differentiable
 from jsnas.native import gated_sum as native
 from jsnas.native.library import last
 
@@ -78,6 +79,7 @@ class NativeGatedSum(torch.autograd.Function):
         return tuple(ys)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
         """A gradient for each tensor that needs one."""
         dys = [last(dy) for dy in outputs]

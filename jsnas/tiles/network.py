@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jsnas.attentions import ATTENTIONS, Attention, ChannelAttention, ContrastChannelAttention, EnhancedSpatialAttention
+from jsnas.candidates import is_ours
 from jsnas.errors import InputError
 from jsnas.fusion import CrossScaleFusion
 from jsnas.genotype import Edge
@@ -207,7 +208,7 @@ def _reach_of(block: Any) -> int:
 def _refuse_strangers(network: JSNet) -> None:
     ours = {**OPERATIONS, **ATTENTIONS}
     for name in network.genotype.names:
-        if name not in ours or not ours[name].__module__.startswith("jsnas."):
+        if name not in ours or not is_ours(ours[name]):
             raise InputError(
                 f"The network has the block '{name}', whose reach is unknown, so it cannot go in tiles; leave --tile "
                 "out and use the backend cpu or cuda."

@@ -162,6 +162,34 @@ def test_subclass_of_our_block_is_somebody_elses() -> None:
         assert relative_error(network(x), fast_network(network)(x)) < 1e-6
 
 
+@pytest.mark.parametrize("name", [name for name in OPERATIONS if name.startswith("rdb")])
+def test_one_channel_inside(name: str) -> None:
+    genotype = Genotype("sr", (((0, 1), name),), (), 2)  # a convolution in groups of one channel has one group here
+    network = random_network(genotype, NetworkSettings(3, 2, 1, 16, 1), 4)
+    x = 255 * torch.rand(1, 3, 12, 13, dtype=torch.float64)
+    with torch.no_grad():
+        assert relative_error(network(x), fast_network(network)(x)) < 1e-6
+
+
+@pytest.mark.parametrize("name", ["ca", "cca", "pa"])
+@pytest.mark.parametrize("channels", [24, 32])
+def test_chunks_of_one_pixel_leave_gates_as_they_are(name: str, channels: int) -> None:
+    genotype = Genotype("sr", (((0, 1), "rdb_sep"),), (((0, 1), name), ((0, 2), name), ((1, 2), "skip")), 2)
+    network = random_network(genotype, NetworkSettings(3, 2, 1, channels, 8, None), 4)
+    x = 255 * torch.rand(1, 3, 23, 1, dtype=torch.float64)
+    with torch.no_grad():
+        assert relative_error(network(x), run(fast_network(network).kept, x, 1, 1)) < 1e-6
+
+
+def test_weights_that_are_loaded_are_those_that_compute() -> None:
+    genotype, size = Genotype.load("jsnet-sr").with_scale(2), NetworkSettings(3, 2, 1, 32, 16)
+    one, other = (fast_network(random_network(genotype, size, seed).float()) for seed in (1, 2))
+    x = 255 * torch.rand(1, 3, 20, 24)
+    one(x)  # which packs its kernels
+    one.load_state_dict(other.state_dict())
+    assert relative_error(other(x), one(x)) < 1e-6
+
+
 def test_released_network_on_the_255_scale(shared: Path) -> None:
     for scale in (2, 4):
         network, _ = import_official(shared / "weights" / "official" / f"jsnet_x{scale}.pt")

@@ -51,6 +51,12 @@ def test_every_attention(name: str, channels: int) -> None:
     check(attention_part([name] * 6, channels), torch.randn(2, channels, 19, 23, dtype=torch.float64))
 
 
+@pytest.mark.parametrize("name", sorted(set(KNOWN) - {"esa"}))  # which needs 15 pixels
+@pytest.mark.parametrize("size", [(1, 1), (1, 5), (5, 1), (2, 1)])
+def test_the_least_pixels(name: str, size: tuple[int, int]) -> None:
+    check(attention_part([name] * 3, 32), torch.randn(3, 32, *size, dtype=torch.float64))
+
+
 @settings(max_examples=25)
 @given(
     names=st.lists(st.sampled_from(KNOWN), min_size=6, max_size=6),
@@ -114,3 +120,36 @@ def test_the_network_is_itself_again() -> None:
             assert list(network.state_dict()) == state
             1 / 0  # noqa: B018
         assert all(not {"forward", "fuse"} & module.__dict__.keys() for module in network.modules())
+
+
+def test_a_form_within_itself_and_copies_of_a_network_in_its_form() -> None:
+    torch.manual_seed(0)
+    network = JSNet(Genotype.load("jsnet-sr").with_scale(2), NetworkSettings(3, 2, 1, 32, 16))
+    form, x = FastTraining(network, torch.device("cpu")), 255 * torch.rand(2, 3, 32, 32)
+    with form:
+        with form:
+            network(x)
+        assert "forward" in network.body[0].attention_part.__dict__  # type: ignore[operator]
+        copied = copy.deepcopy(network)
+    assert all(not {"forward", "fuse"} & module.__dict__.keys() for module in network.modules())
+    with torch.no_grad():
+        for parameter in copied.parameters():
+            parameter.mul_(0.5)
+    network.load_state_dict(copied.state_dict())
+    assert_close([copied(x)], [network(x)])
+    copied(x).mean().backward()
+    assert all(parameter.grad is not None for parameter in copied.parameters())
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+@pytest.mark.skipif(not compiled(), reason="torch's operations can be differentiated again")
+def test_second_gradients_are_refused() -> None:
+    network = JSNet(Genotype.load("jsnet-sr").with_scale(2), NetworkSettings(3, 2, 1, 32, 16))
+    x = (255 * torch.rand(2, 3, 32, 32)).requires_grad_()
+    with (
+        FastTraining(network, torch.device("cpu")),
+        pytest.raises(RuntimeError, match="cannot be differentiated again"),
+    ):
+        torch.autograd.grad(network(x).square().mean(), x, create_graph=True)
+    (dx,) = torch.autograd.grad(network(x).square().mean(), x, create_graph=True)
+    dx.square().sum().backward()

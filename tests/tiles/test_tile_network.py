@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -35,6 +36,16 @@ def test_with_the_overlap_of_the_reach_tiles_are_exact(attention: str) -> None:
     expected = restore_array(network, lq, CPU)
     restored = TileRestorer(network, Tiling(48, reach(network), 3), CPU)(lq, 65535)
     assert np.abs(restored / 257 - np.clip(expected, 0, 255)).max() <= 0.01
+
+
+def test_threads_take_turns() -> None:
+    restorer = TileRestorer(small("sr", "cca"), Tiling(32, 8, 2), CPU)
+    images = [photograph(60, 70 + k) for k in range(4)]
+    expected = [restorer(lq) for lq in images]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(3):
+            for found, wanted in zip(pool.map(restorer, images), expected, strict=True):
+                np.testing.assert_array_equal(found, wanted)
 
 
 def test_statistics_of_the_image_are_what_makes_them_exact() -> None:

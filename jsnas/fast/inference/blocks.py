@@ -168,7 +168,7 @@ class Builder:
         """A cell up to its last ReLU."""
         convs = [layer for layer in cell if isinstance(layer, nn.Conv2d)]
         opening = convs[0]
-        if opening.groups == 1:
+        if isinstance(cell[1], nn.ReLU):
             parts = torch.split(opening.weight.detach(), opening.in_channels // len(inputs), 1)
             terms = [Convolution(s, k) for s, k in zip(inputs, parts, strict=True)]
             return self.sum(Sum(terms), relu=True)

@@ -96,6 +96,10 @@ class FastConvolution(nn.Module):
         self._packed = self._for_loops = None  # they would stay behind on the old device
         return super()._apply(*arguments, **options)  # type: ignore[no-untyped-call]
 
+    def _load_from_state_dict(self, *arguments: Any, **options: Any) -> None:
+        self._packed = self._for_loops = None  # they are of the kernel before
+        super()._load_from_state_dict(*arguments, **options)
+
     def __getstate__(self) -> dict[str, Any]:
         # oneDNN's layouts can be neither copied nor saved, and both are made again when they are asked for.
         made_anew = {"_packed": None, "_for_loops": None}

@@ -18,7 +18,10 @@ from jsnas.native import gated_sum as native
 
 
 class Gate(nn.Module):
-    """A factor of a gated sum. ``sources`` says what it reads; ``value`` makes the factor of it, free to be changed."""
+    """A factor of a gated sum. ``sources`` says what it reads; ``value`` makes the factor of it.
+
+    But for a ``MapGate``'s, which others read, the factor is free to be changed.
+    """
 
     def __init__(self, sources: Sequence[Source]) -> None:
         super().__init__()
@@ -155,7 +158,7 @@ class GatedSum(Step):
             position += count
             if total is not None:
                 total.addcmul_(x, factor)
-            elif factor.shape != x.shape:
+            elif factor.shape != x.shape or isinstance(gate, MapGate):
                 total = x * factor
             else:  # memory is what this waits for: written where the factor was, and a plain map added on the way
                 total = torch.addcmul(plain.pop(), x, factor, out=factor) if plain else factor.mul_(x)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from jsnas.fast.once import once_differentiable
 from jsnas.fast.stand_ins import StandIns
 
 
@@ -67,6 +68,7 @@ class _Cast(torch.autograd.Function):
         return tuple(cast)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         # Without holes: a pair of other layouts would make torch copy all of them one by one.
         given = [

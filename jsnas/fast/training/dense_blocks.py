@@ -10,12 +10,14 @@ from the cache. Gradients of kernels are left to oneDNN. Maps are channels-last.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from jsnas.fast.once import once_differentiable
 from jsnas.fast.stand_ins import StandIns
 from jsnas.native.convolution_sum import Sum, Window, convolution_sums, prepared, takes
 from jsnas.native.library import last, suits
@@ -38,24 +40,18 @@ class FastDenseBlocks(StandIns):
 
     def __init__(self, network: nn.Module) -> None:
         blocks = [block for block in network.modules() if type(block) in _KINDS]
-        super().__init__([(block, "forward", _forward_of(block)) for block in blocks])
+        super().__init__([(block, "forward", partial(_forward, block)) for block in blocks])
 
 
-def _forward_of(block: Any) -> Callable[[Tensor], Tensor]:
-    plain = type(block).forward
-    cells = (block.cell1, block.cell2)  # each a convolution, a ReLU, and perhaps another convolution
-    convolutions = [cell[k] if k < len(cell) else None for k in (0, 2) for cell in cells]
-
-    def forward(x: Tensor) -> Tensor:
-        y: Tensor
-        if torch.is_autocast_enabled("cpu") or not (_pays(x) and takes(block.fuse.weight, [x.shape[1]])):
-            y = plain(block, x)
-        else:
-            kernels = [None if conv is None else conv.weight for conv in convolutions]
-            y = _DenseBlock.apply(last(x), *kernels, block.fuse.weight, block.fuse.bias)  # type: ignore[no-untyped-call]
-        return y
-
-    return forward
+def _forward(block: Any, x: Tensor) -> Tensor:
+    y: Tensor
+    if torch.is_autocast_enabled("cpu") or not (_pays(x) and takes(block.fuse.weight, [x.shape[1]])):
+        y = type(block).forward(block, x)
+    else:
+        cells = (block.cell1, block.cell2)  # each a convolution, a ReLU, and perhaps another convolution
+        kernels = [cell[k].weight if k < len(cell) else None for k in (0, 2) for cell in cells]
+        y = _DenseBlock.apply(last(x), *kernels, block.fuse.weight, block.fuse.bias)  # type: ignore[no-untyped-call]
+    return y
 
 
 def _pays(x: Tensor) -> bool:
@@ -82,6 +78,7 @@ class _DenseBlock(torch.autograd.Function):
         return y
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
         x, y1, x1, y2, x2, W1, W2, C1, C2, F, _ = ctx.saved_tensors
         dy, q, sums = last(outputs[0]), x.shape[1], list[Sum]()

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from jsnas.fast.once import once_differentiable
 from jsnas.native.depthwise import convolve, kernel_gradient
 from jsnas.native.library import suits
 
@@ -37,6 +38,7 @@ class _DilatedDepthwise(torch.autograd.Function):
         return convolve(x, kernel, dilation)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
         x, kernel = ctx.saved_tensors
         needs_x, needs_kernel, _ = ctx.needs_input_grad

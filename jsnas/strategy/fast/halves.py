@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from jsnas.fast.once import once_differentiable
+
 T = TypeVar("T")
 
 # Seconds that one half waits for Python's lock before it asks the other to let go; by default ten steps' time.
@@ -69,7 +71,7 @@ class Halves:
 
         Args:
             forward: A network of which no random number or statistic of a batch is a part.
-            x: B x ..., B of 2 or more.
+            x: B x ..., B of 2 or more; it gets no gradient.
             outer: What the value depends on.
             inner: For each of these the leaf that ``forward`` computes with; what it leaves out gets no gradient.
         """
@@ -99,11 +101,14 @@ class _InHalves(torch.autograd.Function):
         return torch.cat([end.detach() for end in ctx.ends])
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
         def half(end: Tensor, dy: Tensor) -> tuple[Tensor | None, ...]:
             gradients: tuple[Tensor | None, ...] = torch.autograd.grad(end, ctx.inner, dy, allow_unused=True)
             return gradients
 
+        if ctx.ends is None:
+            raise RuntimeError("A pass in halves is differentiated once; take the pass again for other gradients.")
         (one, other), (dy_one, dy_other) = ctx.ends, outputs[0].tensor_split(2)
         ctx.ends = None
         first, second = ctx.halves.both(lambda: half(one, dy_one), lambda: half(other, dy_other))

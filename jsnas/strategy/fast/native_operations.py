@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from jsnas.fast.once import once_differentiable
 from jsnas.native import operation_edges
 from jsnas.native.library import last, suits
 
@@ -55,6 +56,7 @@ class _Leave(torch.autograd.Function):
         return y
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
         state, *saved = ctx.saved_tensors
         maps, kernels = operation_edges.Maps(*saved[:5]), dict(zip(ctx.names, saved[5:], strict=True))

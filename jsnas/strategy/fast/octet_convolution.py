@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from jsnas.fast.once import once_differentiable
 from jsnas.native.octets import convolve, kernel_gradients, map_gradient
 
 
@@ -24,6 +25,7 @@ class OctetConvolution(torch.autograd.Function):
         return y
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
         """Those that are wanted."""
         (x, kernel, relu), (needs_x, needs_kernel, needs_bias, _) = ctx.saved_tensors, ctx.needs_input_grad

@@ -40,7 +40,7 @@ def make_kernels(parts: Sequence[FastOperationPart], dtype: torch.dtype | None =
     """
     kernels = {
         name: kernel.to(dtype or kernel.dtype)
-        for name, kernel in _kernels(parts, learns and torch.is_grad_enabled()).items()
+        for name, kernel in _kernels(parts, dtype, learns and torch.is_grad_enabled()).items()
     }
     sizes = [edges for part in parts for edges in part.leaving]
     pieces = {name: _by_node(name, kernel, sizes) for name, kernel in kernels.items()}
@@ -61,7 +61,7 @@ def _by_node(name: str, kernel: Tensor, edges: Sequence[int]) -> Sequence[Tensor
     return torch.split(flat, [count * blocks.shape[1] for count in groups])
 
 
-def _kernels(parts: Sequence[FastOperationPart], learns: bool) -> dict[str, Tensor]:
+def _kernels(parts: Sequence[FastOperationPart], dtype: torch.dtype | None, learns: bool) -> dict[str, Tensor]:
     """All kernels by name; the first dimension is the edge, part after part."""
     first, edges = parts[0], [edge for part in parts for edge in part.edges]
     q, kinds, dense = first.selected, first.kinds, first.dense
@@ -80,7 +80,7 @@ def _kernels(parts: Sequence[FastOperationPart], learns: bool) -> dict[str, Tens
     alpha = {kind: weights[:, k, None, None] for k, kind in enumerate(kinds)}
     into = place[:, :q] * strengths  # edges x C x q
     eye = torch.eye(q, dtype=weights.dtype, device=weights.device)
-    ends_into = eye * strengths if has_loops(q, weights) else into
+    ends_into = eye * strengths if dtype is None and has_loops(q, weights) else into
     mixed = alpha[Skip] * eye if Skip in alpha else weights.new_zeros(len(weights), q, q)
     bias = weights.new_zeros(len(weights), q, 1)
     first_ends, second_ends = [], []

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from jsnas.fast.once import once_differentiable
 from jsnas.native.pixel_gates import NAMES, pixel_gates, pixel_gates_gradients
 
 
@@ -23,6 +24,7 @@ class PixelGates(torch.autograd.Function):
         return pixel_gates(x, _by_gate(values))
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
         """All gradients, or that of x alone."""
         x, *values = ctx.saved_tensors

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -82,7 +83,7 @@ class FastSupernet:
                 self._put(attention, self._attentions[-1])
         self._candidates = CandidateWeights([fast.graph for fast in self._attentions])
         if self._operations or self._attentions or self._halves is not None:
-            self._put(supernet, self._pass_of(supernet.forward))
+            self._put(supernet, partial(self._pass, supernet.forward))
 
     def weights_learn(self, learn: bool) -> None:
         """Whether the next pass needs gradients of the weights."""
@@ -105,27 +106,26 @@ class FastSupernet:
         self._attentions, self._operations, self._points = [], [], []
         self._candidates = CandidateWeights([])
 
-    def _pass_of(self, forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    def __deepcopy__(self, memo: dict[int, Any]) -> FastSupernet:
+        raise RuntimeError("A supernet is copied before its fast form is in place, or after it was removed.")
+
+    def _pass(self, forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """A pass of the supernet that begins with all kernels, and goes in halves where it should."""
-
-        def with_kernels(x: Tensor) -> Tensor:
-            parts: list[FastOperationPart | FastAttentionGraph] = [*self._operations, *self._attentions]
-            self._make_kernels(x.device.type)
-            try:
-                if self._halves is None or not torch.is_grad_enabled() or len(x) < 2:
-                    return forward(x)
-                leaves = self._architecture + (self._weights if self._weights_learn else [])
-                kernels = [tensor for part in parts for here in part.kernels for tensor in here.values()]
-                for part in parts:
-                    # Leaves of both halves: what led to the kernels has its gradient once, from the sum.
-                    part.kernels = [{name: _leaf(tensor) for name, tensor in here.items()} for here in part.kernels]
-                inner = [tensor for part in parts for here in part.kernels for tensor in here.values()]
-                return self._halves(forward, x, kernels + leaves, inner + leaves)
-            finally:  # kept longer they would keep what they were made by, which belongs to the stream of this pass
-                for part in parts:
-                    part.kernels = []
-
-        return with_kernels
+        parts: list[FastOperationPart | FastAttentionGraph] = [*self._operations, *self._attentions]
+        self._make_kernels(x.device.type)
+        try:
+            if self._halves is None or not torch.is_grad_enabled() or len(x) < 2 or x.requires_grad:
+                return forward(x)
+            leaves = self._architecture + (self._weights if self._weights_learn else [])
+            kernels = [tensor for part in parts for here in part.kernels for tensor in here.values()]
+            for part in parts:
+                # Leaves of both halves: what led to the kernels has its gradient once, from the sum.
+                part.kernels = [{name: _leaf(tensor) for name, tensor in here.items()} for here in part.kernels]
+            inner = [tensor for part in parts for here in part.kernels for tensor in here.values()]
+            return self._halves(forward, x, kernels + leaves, inner + leaves)
+        finally:  # kept longer they would keep what they were made by, which belongs to the stream of this pass
+            for part in parts:
+                part.kernels = []
 
     def _make_kernels(self, device_type: str) -> None:
         """Those of all modules for the next pass."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -291,6 +292,26 @@ def test_halves_of_a_batch(make: Any, settings: dict[str, Any], images: int) -> 
     assert_equal(values(network, x), plain)
 
 
+def test_halves_and_what_they_cannot_do() -> None:
+    network = supernet(JointSearchSpace("sr", 2, **SMALL)).float()
+    x = 255 * torch.rand(4, 3, 16, 16)
+    fast_form = FastSupernet(network, in_halves=True)
+    wants_gradient = x.clone().requires_grad_()
+    network(wants_gradient).mean().backward()
+    y = network(x).mean()
+    y.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="differentiated once"):
+        y.backward()
+    with pytest.raises(RuntimeError, match="before its fast form is in place"):
+        copy.deepcopy(network)
+    fast_form.remove()
+    assert copy.deepcopy(network)(x).shape == (4, 3, 32, 32)
+    plain = x.clone().requires_grad_()
+    network(plain).mean().backward()
+    assert wants_gradient.grad is not None and plain.grad is not None
+    assert float((wants_gradient.grad - plain.grad).abs().max()) < 1e-4 * float(plain.grad.abs().max())
+
+
 class BatchBlur(Blur):
     """A user's block whose images depend on each other."""
 
@@ -332,3 +353,12 @@ def test_the_fast_form_is_in_place_where_it_can_be() -> None:
     parts = (OperationSearchModule, AttentionSearchModule)
     assert all("forward" in m.__dict__ for m in network.modules() if isinstance(m, parts))
     assert sum(isinstance(m, JointSearchModule) for m in network.modules()) == 2
+
+
+def test_mixed_precision_on_a_cpu_goes_without_the_loops() -> None:
+    network = supernet(JointSearchSpace("sr", 2, modules=1, channels=16, inner_channels=16)).float()
+    x = 255 * torch.rand(2, 3, 16, 16)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        plain = network(x)
+        FastSupernet(network)
+        assert float((network(x) - plain).abs().max()) < 0.05 * float(plain.abs().max())
