@@ -87,8 +87,7 @@ def trained(config: Config, genotype: Genotype, seed: int, bench: Bench) -> Row:
     Raises:
         InputError: If a setting or the data cannot be used, or the table is damaged.
     """
-    scale = config.genotype_scale
-    genotype = dataclasses.replace(genotype, task=config.task, scale=scale)
+    genotype = dataclasses.replace(genotype, task=config.task, scale=config.genotype_scale)
     use_plugins(config)
     protocol = bench.add_protocol(protocol_of(config))
     found = bench.find(protocol, genotype, seed, config.search.trial_iter)

@@ -22,7 +22,6 @@ from jsnas.candidates import (
 from jsnas.genotype import Genotype
 from jsnas.network import NetworkSettings
 from jsnas.operations import OPERATIONS
-from jsnas.strategy.pc_darts import PartialChannelSettings
 from trainers.config import Config
 
 
@@ -52,24 +51,6 @@ def candidates(config: Config) -> tuple[dict[str, BlockClass], dict[str, BlockCl
     )
 
 
-def try_candidates(config: Config) -> None:
-    """Tries the blocks of a search at the channels that its strategy makes them with.
-
-    Raises:
-        InputError: If one is unknown, or cannot be used.
-    """
-    s = config.search
-    partial = config.strategy.args.get("partial", PartialChannelSettings().partial)
-    parts = [s.inner_channels]
-    if config.strategy.name == "pc_darts" and isinstance(partial, int) and partial and s.inner_channels % partial == 0:
-        parts.append(s.inner_channels // partial)  # what does not divide is told by the strategy
-    operations, attentions = candidates(config)
-    for name, block in operations.items():
-        _try("operation", name, block, parts, config)
-    for name, block in attentions.items():
-        _try("attention", name, block, [s.channels], config)
-
-
 def try_blocks_of(genotype: Genotype, network: NetworkSettings, config: Config) -> None:
     """Tries the blocks of a network that will be trained.
 
@@ -80,9 +61,14 @@ def try_blocks_of(genotype: Genotype, network: NetworkSettings, config: Config) 
     for kind, edges in genotype.parts:
         blocks, channels = known[kind]
         for name in sorted({name for _, name in edges} & set(blocks)):  # building the network tells the unknown
-            _try(kind, name, blocks[name], [channels], config)
+            try_block(kind, name, blocks[name], [channels], config)
 
 
-def _try(kind: str, name: str, block: BlockClass, channels: Sequence[int], config: Config) -> None:
+def try_block(kind: str, name: str, block: BlockClass, channels: Sequence[int], config: Config) -> None:
+    """Tries a block of the user's own at the channels that it will have, on patches of the config's size.
+
+    Raises:
+        InputError: If it cannot be used.
+    """
     if not is_ours(block):
         refuse_faulty(kind, name, block, channels, config.datasets.patch_size)

@@ -7,10 +7,11 @@ from typing import Any
 from jsnas.candidates import ALL_OPERATIONS
 from jsnas.errors import InputError, unknown_name
 from jsnas.genotype import EXCLUDED
+from jsnas.strategy.pc_darts import PartialChannelSettings
 from search_spaces import AttentionSearchSpace, JointSearchSpace, OperationSearchSpace
 from trainers.catalogue import SPACES
 from trainers.config import Config
-from trainers.plugins import try_candidates
+from trainers.plugins import candidates, try_block
 from trainers.strategies import searches_none
 
 
@@ -22,7 +23,7 @@ def build_space(config: Config) -> JointSearchSpace:
     Raises:
         InputError: If the space or a candidate is unknown, a size out of its range, or a patch too small for it.
     """
-    try_candidates(config)
+    _try_candidates(config)
     space = _space(config)
     if config.datasets.patch_size < space.network.smallest_input:
         raise InputError(
@@ -30,6 +31,20 @@ def build_space(config: Config) -> JointSearchSpace:
             f"{space.network.smallest_input} or more; raise datasets.patch_size or leave the candidate out."
         )
     return space
+
+
+def _try_candidates(config: Config) -> None:
+    """Tries the blocks of a search at the channels that its strategy makes them with."""
+    s = config.search
+    partial = config.strategy.args.get("partial", PartialChannelSettings().partial)
+    parts = [s.inner_channels]
+    if config.strategy.name == "pc_darts" and isinstance(partial, int) and partial and s.inner_channels % partial == 0:
+        parts.append(s.inner_channels // partial)  # what does not divide is told by the strategy
+    operations, attentions = candidates(config)
+    for name, block in operations.items():
+        try_block("operation", name, block, parts, config)
+    for name, block in attentions.items():
+        try_block("attention", name, block, [s.channels], config)
 
 
 def _space(config: Config) -> JointSearchSpace:
