@@ -14,10 +14,9 @@ from torch import Tensor, nn
 from jsnas.attentions import ATTENTIONS
 from jsnas.cost import PAPER_SIZE, cost_of, multiply_adds_of, parameters_of
 from jsnas.errors import unknown_name
-from jsnas.genotype import EXCLUDED, Genotype
+from jsnas.genotype import ATTENTION, EXCLUDED, OPERATION, Genotype
 from jsnas.network import JSNet, NetworkSettings
 from jsnas.operations import OPERATIONS
-from jsnas.sample import ATTENTION, OPERATION
 
 COUNTED = ("parameters", "multiply_adds")
 BlockFactory = Callable[[int], nn.Module]

@@ -28,6 +28,7 @@ from jsnas.plain_yaml import read_yaml
 from jsnas.task import SCALES, TASK_NAMES
 
 FORMAT = "jsnas-genotype/1"
+OPERATION, ATTENTION = "operation", "attention"  # the parts of a module
 EXCLUDED = "none"  # an operation that takes part in the search and is never derived (paper, Sec. 3.2)
 _KEYS = ("format", "task", "scale", "operations", "attentions")
 _MAX_FILE_BYTES = 1 << 20
@@ -102,7 +103,7 @@ class Genotype:
     @property
     def parts(self) -> tuple[tuple[str, tuple[tuple[Edge, str], ...]], ...]:
         """Both parts of a module by name: ``("operation", operations)`` and ``("attention", attentions)``."""
-        return ("operation", self.operations), ("attention", self.attentions)
+        return (OPERATION, self.operations), (ATTENTION, self.attentions)
 
     @property
     def names(self) -> tuple[str, ...]:

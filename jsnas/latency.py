@@ -26,10 +26,9 @@ from jsnas.cost import PAPER_SIZE
 from jsnas.cost_table import Candidates, CostTable
 from jsnas.data.atomic import atomic_file
 from jsnas.errors import InputError
-from jsnas.genotype import Edge, Genotype
+from jsnas.genotype import ATTENTION, OPERATION, Edge, Genotype
 from jsnas.network import JSNet, NetworkSettings
 from jsnas.operations import OPERATIONS
-from jsnas.sample import ATTENTION, OPERATION
 
 _ROUNDS, _REPEATS = 8, 3
 _CALIBRATIONS = 3  # whole networks that are measured too

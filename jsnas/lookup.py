@@ -7,9 +7,9 @@ from pathlib import Path
 
 from jsnas.checkpoint import load_checkpoint
 from jsnas.errors import InputError
-from jsnas.genotype import Genotype
+from jsnas.genotype import ATTENTION, OPERATION, Genotype
 from jsnas.network import JSNet, NetworkSettings
-from jsnas.sample import ATTENTION, OPERATION, genotype_from_sample
+from jsnas.sample import genotype_from_sample
 
 _SAMPLE_LABELS = (f"{OPERATION}_", f"{ATTENTION}_")
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from jsnas.attentions import ATTENTIONS
 from jsnas.branches import branch
-from jsnas.candidates import unknown_block
+from jsnas.candidates import is_ours, unknown_block
 from jsnas.errors import InputError
 from jsnas.fusion import CrossScaleFusion
 from jsnas.genotype import Edge, Genotype, edge_list
@@ -372,3 +372,14 @@ class JSNet(RestorationNetwork):
                 f"An input of shape {tuple(x.shape)} was given; this network takes B x {channels} x H x W."
             )
         return super().forward(x)
+
+
+def strange_blocks(network: JSNet) -> list[str]:
+    """The names of a network's blocks whose classes are not ours, of which nothing but their shapes is known."""
+    module: Any = network.body[0]  # the others are alike
+    return [
+        name
+        for part, edges in network.genotype.parts
+        for (i, j), name in edges
+        if not is_ours(type(getattr(module, f"{part}_part").graph.edges[f"{i}_{j}"]))
+    ]

@@ -10,10 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jsnas.errors import InputError
-from jsnas.genotype import Edge, Genotype
-
-OPERATION = "operation"
-ATTENTION = "attention"
+from jsnas.genotype import ATTENTION, OPERATION, Edge, Genotype
 
 
 def edge_label(part: str, edge: Edge) -> str:

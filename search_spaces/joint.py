@@ -8,8 +8,8 @@ from torch import Tensor
 
 from jsnas.candidates import ALL_OPERATIONS, TASK_ATTENTIONS, resolve_attentions, resolve_operations
 from jsnas.errors import InputError
+from jsnas.genotype import ATTENTION, OPERATION
 from jsnas.network import NetworkSettings, RestorationNetwork, search_module
-from jsnas.sample import ATTENTION, OPERATION
 from jsnas.strategy.choices import block_choice, node_maker
 from jsnas.strategy.nni_api import ModelSpace
 from jsnas.task import TASK_NAMES

@@ -17,12 +17,12 @@ from jsnas.conventions import preset
 from jsnas.data.degrade import upscale
 from jsnas.data.images import Pixels, write_png
 from jsnas.errors import InputError
-from jsnas.genotype import Genotype, edge_name
+from jsnas.genotype import ATTENTION, OPERATION, Genotype, edge_name
 from jsnas.metrics import quantize
 from jsnas.report.crops import FOLDER, SCORES
 from jsnas.report.module_svg import draw_genotype
 from jsnas.report.picture_files import png_picture
-from jsnas.sample import ATTENTION, OPERATION, edge_label
+from jsnas.sample import edge_label
 from trainers.run_folder import RunFolder
 from trainers.streams import Data
 

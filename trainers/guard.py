@@ -9,8 +9,7 @@ from typing import Any
 
 import torch
 
-from jsnas.genotype import Genotype
-from jsnas.sample import ATTENTION, OPERATION
+from jsnas.genotype import ATTENTION, OPERATION, Genotype
 from jsnas.strategy.alternating import AlternatingModule
 
 _FEWEST_EDGES = 3

@@ -19,7 +19,7 @@ from jsnas.candidates import (
     resolve_attentions,
     resolve_operations,
 )
-from jsnas.genotype import Genotype
+from jsnas.genotype import ATTENTION, OPERATION, Genotype
 from jsnas.network import NetworkSettings
 from jsnas.operations import OPERATIONS
 from trainers.config import Config
@@ -57,7 +57,7 @@ def try_blocks_of(genotype: Genotype, network: NetworkSettings, config: Config) 
     Raises:
         InputError: If one cannot be used.
     """
-    known = {"operation": (OPERATIONS, network.inner_channels), "attention": (ATTENTIONS, network.channels)}
+    known = {OPERATION: (OPERATIONS, network.inner_channels), ATTENTION: (ATTENTIONS, network.channels)}
     for kind, edges in genotype.parts:
         blocks, channels = known[kind]
         for name in sorted({name for _, name in edges} & set(blocks)):  # building the network tells the unknown

@@ -32,7 +32,7 @@ from jsnas.strategy.nni_api import (
     DifferentiableMixedLayer,
     LightningModule,
 )
-from jsnas.strategy.search_module import SearchModule, StartingOver
+from jsnas.strategy.search_module import SearchModule, StartingOver, TwoLoaders
 
 
 @dataclass(frozen=True)
@@ -270,7 +270,7 @@ def heaviest(names: Sequence[Any], alpha: Tensor) -> str:
     return next((str(names[k]) for k in order if names[k] != EXCLUDED), EXCLUDED)
 
 
-class DifferentiableStrategy(DARTS):
+class DifferentiableStrategy(TwoLoaders, DARTS):
     """Base of the differentiable strategies: the search loop above, seeded parameters, one loader for each part.
 
     The evaluator's training loader feeds the weights, its validation loader the architecture parameters.
@@ -283,7 +283,6 @@ class DifferentiableStrategy(DARTS):
         super().__init__(arc_learning_rate=settings.learning_rate, gradient_clip_val=settings.gradient_clip)
         self.settings = settings
         self._parameter_generator = torch.Generator().manual_seed(settings.seed)
-        self._architecture_loader: Callable[[], Any] = list
 
     def configure_oneshot_module(self, training_module: LightningModule) -> AlternatingModule:
         """The search loop; NNI calls this."""
@@ -300,8 +299,3 @@ class DifferentiableStrategy(DARTS):
 
     def _new_parameter(self, size: int) -> nn.Parameter:
         return nn.Parameter(1e-3 * torch.randn(size, generator=self._parameter_generator))
-
-    def train_dataloader(self, train_dataloader_fn: Callable[[], Any], val_dataloader_fn: Callable[[], Any]) -> Any:
-        """The weights' loader; the architecture's is kept for the search loop to draw from."""
-        self._architecture_loader = val_dataloader_fn
-        return train_dataloader_fn()

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from jsnas.errors import InputError
 from jsnas.strategy.nni_api import ENAS, EnasLightningModule, LightningModule
-from jsnas.strategy.search_module import SearchModule, StartingOver
+from jsnas.strategy.search_module import SearchModule, StartingOver, TwoLoaders
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class ControllerModule(SearchModule, EnasLightningModule):
             policy._deterministic_eval = drawn
 
 
-class MendedENAS(ENAS):
+class MendedENAS(TwoLoaders, ENAS):
     """ENAS (Pham et al., ICML 2018): a controller learns by reinforcement which paths to draw.
 
     Args:
@@ -156,16 +156,10 @@ class MendedENAS(ENAS):
     def __init__(self, settings: EnasSettings | None = None) -> None:
         super().__init__()
         self.settings = settings or EnasSettings()
-        self._architecture_loader: Callable[[], Any] = list
 
     def configure_oneshot_module(self, training_module: LightningModule) -> ControllerModule:
         """The search loop; NNI calls this."""
         return ControllerModule(training_module, self.settings, lambda: self._architecture_loader())
-
-    def train_dataloader(self, train_dataloader_fn: Callable[[], Any], val_dataloader_fn: Callable[[], Any]) -> Any:
-        """The weights' loader; the architecture's is kept for the search loop to draw from."""
-        self._architecture_loader = val_dataloader_fn
-        return train_dataloader_fn()
 
 
 def _policy_factory(settings: EnasSettings) -> Any:

@@ -14,9 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from jsnas.errors import InputError
-from jsnas.genotype import EXCLUDED
+from jsnas.genotype import ATTENTION, EXCLUDED, OPERATION
 from jsnas.network import EdgeSum
-from jsnas.sample import ATTENTION, OPERATION
 from jsnas.strategy.choices import NodeSum
 from jsnas.strategy.nni_api import (
     BaseSuperNetModule,

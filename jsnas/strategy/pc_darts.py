@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from jsnas.errors import InputError
-from jsnas.genotype import EXCLUDED
-from jsnas.sample import OPERATION
+from jsnas.genotype import EXCLUDED, OPERATION
 from jsnas.strategy.alternating import (
     AlternatingModule,
     DifferentiableSettings,

@@ -28,6 +28,17 @@ class StartingOver:
         return batch
 
 
+class TwoLoaders:
+    """A mixin for NNI's one-shot strategies whose search loop draws the architecture's batches itself."""
+
+    _architecture_loader: Callable[[], Any] = list
+
+    def train_dataloader(self, train_dataloader_fn: Callable[[], Any], val_dataloader_fn: Callable[[], Any]) -> Any:
+        """The weights' loader; the architecture's is kept for the search loop to draw from."""
+        self._architecture_loader = val_dataloader_fn
+        return train_dataloader_fn()
+
+
 class SearchModule:
     """A mixin for NNI's one-shot modules.
 

@@ -16,11 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jsnas.attentions import ATTENTIONS, Attention, ChannelAttention, ContrastChannelAttention, EnhancedSpatialAttention
-from jsnas.candidates import is_ours
 from jsnas.errors import InputError
 from jsnas.fusion import CrossScaleFusion
 from jsnas.genotype import Edge
-from jsnas.network import JSNet
+from jsnas.network import JSNet, strange_blocks
 from jsnas.operations import OPERATIONS
 from jsnas.portable import portable
 
@@ -206,13 +205,11 @@ def _reach_of(block: Any) -> int:
 
 
 def _refuse_strangers(network: JSNet) -> None:
-    ours = {**OPERATIONS, **ATTENTIONS}
-    for name in network.genotype.names:
-        if name not in ours or not is_ours(ours[name]):
-            raise InputError(
-                f"The network has the block '{name}', whose reach is unknown, so it cannot go in tiles; leave --tile "
-                "out and use the backend cpu or cuda."
-            )
+    if strange := strange_blocks(network):
+        raise InputError(
+            f"The network has the block '{strange[0]}', whose reach is unknown, so it cannot go in tiles; leave --tile "
+            "out and use the backend cpu or cuda."
+        )
     if type(network.fusion) not in (CrossScaleFusion, nn.Identity):
         raise InputError("The network's fusion is not ours, so it cannot go in tiles.")
 

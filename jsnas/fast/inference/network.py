@@ -13,7 +13,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from jsnas.candidates import is_ours
 from jsnas.errors import InputError
 from jsnas.fast.end import turned
 from jsnas.fast.inference.blocks import Builder, Sum, after
@@ -21,7 +20,7 @@ from jsnas.fast.inference.convolution_sum import Convolution
 from jsnas.fast.inference.ends import Enlarge, EnlargeToImage, Shift, fusion
 from jsnas.fast.inference.rows import Program
 from jsnas.fusion import CrossScaleFusion
-from jsnas.network import JSNet, check_side
+from jsnas.network import JSNet, check_side, strange_blocks
 
 WHOLE_PIXELS = 3 << 17  # up to these an image goes in one piece, which is faster, and takes less memory than chunks do
 CHUNK_PIXELS = 65536  # of a map; its 64 channels of float32 are 16 MiB
@@ -150,11 +149,8 @@ def fast_network(network: JSNet) -> FastNetwork:
 
 def _transposed(network: JSNet) -> JSNet | None:
     """The network of transposed images: every kernel transposed; ``None`` if a block is not ours to turn."""
-    for module in network.body:
-        for part in (module.operation_part, module.attention_part):
-            graph = getattr(part, "graph", None)
-            if graph is not None and any(not is_ours(type(edge)) for edge in graph.edges.values()):
-                return None
+    if strange_blocks(network):
+        return None
     transposed = copy.deepcopy(network)
     for conv in transposed.modules():
         if isinstance(conv, nn.Conv2d) and conv.kernel_size != (1, 1):
